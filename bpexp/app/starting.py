@@ -3,13 +3,11 @@
 from dataclasses import replace
 
 from bpexp.app.opening import open_experiment
-from bpexp.runs import run_tags
 from bpexp.sweeps import provenance, resume
 from bpexp.sweeps.parent_files import ParentFiles
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.run_writer import TrackedSweep
 from bpexp.tracking.archive import Archive, open_archive
-from bpexp.tracking.reading import NO_PARTS, Query
 from bpexp.tracking.retry import ResumeAdvice, resume_command_in_errors
 from bpexp.tracking.store import Store
 
@@ -42,23 +40,16 @@ def with_stored_results(tracked: TrackedSweep, plan: Plan, archive: Archive) -> 
     """
     parent = tracked.parent
     assert parent is not None
-    link = run_tags.linked_sweep(parent)
     is_reusing = plan.runtime.reuse
     earlier = resume.finished_runs(plan, parent, archive, others=is_reusing)
-    has_link = {run.run_id for run in archive.search(Query(tags={link: "linked"}), NO_PARTS)}
-    linked = {run.run_id for run in earlier.runs.values() if run.parent != parent} - has_link
-    tracked.tracker.tag_many(sorted(linked), link, "linked")
-    damaged = [run for run, _ in earlier.damaged]
-    for run in damaged:
-        if run.run_id in has_link:
-            tracked.tracker.update_run(run.run_id, {link: None})
+    earlier.link(parent, tracked.tracker)
     return replace(
         tracked,
         reusable=resume.ReusableRuns(archive, tracked.tracker, parent) if is_reusing else None,
         stored=resume.results_of(plan, earlier.runs, archive),
         notes=earlier.sentences(),
         replaced=[
-            *(run.run_id for run in damaged if run.parent == parent),
+            *(run.run_id for run, _ in earlier.damaged if run.parent == parent),
             *(run.run_id for run in earlier.superseded),
         ],
     )

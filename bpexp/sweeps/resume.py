@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -36,7 +36,7 @@ from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.contract import Tracker
 from bpexp.tracking.process import ProcessState
-from bpexp.tracking.reading import FINISHED, NO_PARTS, Parts, Query, StoredRun
+from bpexp.tracking.reading import FINISHED, Parts, Query, StoredRun
 from bpexp.tracking.stored_results import losses_of, predictions_of, validation_of
 from bpexp.typing import Array
 
@@ -156,6 +156,24 @@ class FoundRuns(NamedTuple):
         tail = [f"{more} more runs are trained again for such reasons."] if more > 0 else []
         return sentences[:MAX_DAMAGED_SHOWN] + tail
 
+    def link(self, sweep: str, tracker: Tracker) -> None:
+        """Link the runs of other sweeps to a sweep, and remove the links to damaged ones.
+
+        Args:
+            sweep: The id of the sweep of the plan.
+            tracker: Writes to the store.
+
+        Raises:
+            TrackingError: The store rejected a tag, or stayed unavailable.
+        """
+        link = run_tags.linked_sweep(sweep)
+        others = {run.run_id: run for run in self.runs.values() if run.parent != sweep}
+        new = sorted(run_id for run_id, run in others.items() if link not in run.tags)
+        tracker.tag_many(new, link, "linked")
+        for run, _ in self.damaged:
+            if link in run.tags:
+                tracker.update_run(run.run_id, {link: None})
+
 
 class _CheckedRun(NamedTuple):
     """A stored run and why its artifacts are not those of the run; "" if they are."""
@@ -178,18 +196,18 @@ def finished_runs(plan: Plan, sweep: str, archive: Archive, *, others: bool) -> 
     Raises:
         TrackingError: The store does not answer.
     """
-    identities = [identity.of_run(job.config, job.dataset) for job in plan.jobs]
-    jobs = dict(zip(identities, plan.jobs, strict=True))
+    jobs = _by_identity(plan.jobs)
     ids = _ids_of(jobs, replace(FINISHED, sweep=sweep), archive)
-    checked = _checked(ids, jobs, archive)
-    assigned = _assigned(plan, identities, sweep, checked)
+    checked = _checked(ids, jobs, sweep, archive)
+    assigned = _assigned(plan, jobs, sweep, checked)
     if len(assigned.runs) == len(plan.jobs) or not others:
         return assigned
     known = set(ids)
     everywhere = _ids_of(jobs, FINISHED, archive)
-    elsewhere = _checked([run_id for run_id in everywhere if run_id not in known], jobs, archive)
+    unknown = [run_id for run_id in everywhere if run_id not in known]
+    elsewhere = _checked(unknown, jobs, sweep, archive)
     # Those that the sweep has a link to come last, and keep their jobs.
-    return _assigned(plan, identities, sweep, [*elsewhere, *checked])
+    return _assigned(plan, jobs, sweep, [*elsewhere, *checked])
 
 
 def stored_jobs(plan: Plan, sweep: str, archive: Archive, *, others: bool) -> Collection[int]:
@@ -201,60 +219,79 @@ def stored_jobs(plan: Plan, sweep: str, archive: Archive, *, others: bool) -> Co
         archive: Where the runs are stored.
         others: As for ``finished_runs``.
     """
-    identities = [identity.of_run(job.config, job.dataset) for job in plan.jobs]
     query = FINISHED if others else replace(FINISHED, sweep=sweep)
-    complete = _complete(archive.search(query, _ONLY_OUTCOME))
-    return _assigned(plan, identities, sweep, [_CheckedRun(run, "") for run in complete]).runs
+    checked = [_CheckedRun(run, "") for run in _complete(archive.search(query, _ONLY_OUTCOME))]
+    return _assigned(plan, _by_identity(plan.jobs), sweep, checked).runs
 
 
-def _ids_of(jobs: Mapping[str, Job], query: Query, archive: Archive) -> list[str]:
+def _by_identity(jobs: Iterable[Job]) -> dict[str, list[Job]]:
+    """Jobs by the identity of their runs, which several jobs may have."""
+    found: dict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        found[identity.of_run(job.config, job.dataset)].append(job)
+    return found
+
+
+def _ids_of(jobs: Container[str], query: Query, archive: Archive) -> list[str]:
     """The ids of the stored runs of some jobs, which are given by their identity."""
     runs = archive.reader.search(archive.experiment_id, query, _ONLY_IDENTITY)
     return [run.run_id for run in runs if run.tags.get(IDENTITY) in jobs]
 
 
 def _checked(
-    run_ids: Sequence[str], jobs: Mapping[str, Job], archive: Archive
+    run_ids: Sequence[str], jobs: Mapping[str, Sequence[Job]], sweep: str, archive: Archive
 ) -> list[_CheckedRun]:
     """Check the complete ones of some runs, many by several processes.
 
     Args:
         run_ids: Ids of runs.
         jobs: Their jobs, by the identity of the run.
+        sweep: The id of the sweep, whose link each run keeps that has it.
         archive: Where the runs are stored.
     """
     checks: list[_CheckedRun] = []
-    for run, is_as_recorded in map_pages(_check_page, archive, run_ids):
+    used = (*_USED, run_tags.linked_sweep(sweep))
+    for run, is_as_recorded in map_pages(partial(_check_page, used=used), archive, run_ids):
         if is_as_recorded:
             checks.append(_CheckedRun(run, ""))
             continue
-        problem = integrity.artifact_problem(run, archive, jobs[run.tags[IDENTITY]])
-        checks.append(_CheckedRun(_reduced(run), problem))
+        problem = integrity.artifact_problem(run, archive, jobs[run.tags[IDENTITY]][0])
+        checks.append(_CheckedRun(_with_tags(run, used), problem))
     return checks
 
 
-def _check_page(archive: Archive, run_ids: Sequence[str]) -> list[tuple[StoredRun, bool]]:
+def _check_page(
+    archive: Archive, run_ids: Sequence[str], used: Collection[str]
+) -> list[tuple[StoredRun, bool]]:
     """The complete ones of some runs, and whether each is as it was recorded.
 
-    Those that are have only what is used later: all tags of a large sweep need much memory.
+    Those that are have only the tags ``used``: all tags of a large sweep need much memory.
     """
-    runs = list(_complete(archive.reader.get(run_ids, NEEDED)))
+    tags = {*(NEEDED.tags or ()), *used}
+    runs = list(_complete(archive.reader.get(run_ids, replace(NEEDED, tags=tags))))
     is_recorded = archive.for_each(runs, partial(integrity.is_as_recorded, archive=archive))
     return [
-        (_reduced(run) if is_as_recorded else run, is_as_recorded)
+        (_with_tags(run, used) if is_as_recorded else run, is_as_recorded)
         for run, is_as_recorded in zip(runs, is_recorded, strict=True)
     ]
 
 
-def _reduced(run: StoredRun) -> StoredRun:
-    """A run without the tags that only its check needs."""
-    return replace(run, tags={key: run.tags[key] for key in _USED if key in run.tags})
+def _with_tags(run: StoredRun, used: Iterable[str]) -> StoredRun:
+    """A run without its other tags."""
+    return replace(run, tags={key: run.tags[key] for key in used if key in run.tags})
 
 
 def _assigned(
-    plan: Plan, identities: Sequence[str], sweep: str, checked: Sequence[_CheckedRun]
+    plan: Plan, jobs: Mapping[str, Sequence[Job]], sweep: str, checked: Sequence[_CheckedRun]
 ) -> FoundRuns:
-    """Find the stored run of each job among those that were checked."""
+    """Find the stored run of each job among those that were checked.
+
+    Args:
+        plan: The plan.
+        jobs: The jobs, all or some of the plan, by the identity of their runs.
+        sweep: The id of the sweep.
+        checked: The runs.
+    """
     stopped = pruned_epochs(plan.rungs)
     own: dict[str, list[StoredRun]] = defaultdict(list)
     elsewhere: dict[str, StoredRun] = {}
@@ -266,14 +303,17 @@ def _assigned(
         elif not _is_pruned(run):
             elsewhere[run.tags[IDENTITY]] = run
     run_of: dict[int, StoredRun] = {}
-    for job, job_identity in zip(plan.jobs, identities, strict=True):
-        fitting = [run for run in own[job_identity] if _fits(run, stopped.get(job.index), plan)]
-        if fitting:
-            run_of[job.index] = fitting[-1]
-            own[job_identity].remove(fitting[-1])
-        elif job_identity in elsewhere:
-            run_of[job.index] = elsewhere[job_identity]
-    lacking = {identities[job.index] for job in plan.jobs if job.index not in run_of}
+    lacking: set[str] = set()
+    for job_identity, some in jobs.items():
+        for job in some:
+            fitting = [run for run in own[job_identity] if _fits(run, stopped.get(job.index), plan)]
+            if fitting:
+                run_of[job.index] = fitting[-1]
+                own[job_identity].remove(fitting[-1])
+            elif job_identity in elsewhere:
+                run_of[job.index] = elsewhere[job_identity]
+            else:
+                lacking.add(job_identity)
     damaged = [
         (run, problem)
         for run, problem in checked
@@ -333,19 +373,12 @@ class ReusableRuns:
         Raises:
             TrackingError: The store does not answer.
         """
-        by_identity = {identity.of_run(job.config, job.dataset): job for job in jobs}
-        link = run_tags.linked_sweep(self.sweep)
+        by_identity = _by_identity(jobs)
         ids = [self._ids[one] for one in by_identity if one in self._ids]
-        checked = _checked(ids, by_identity, self.archive)
-        intact = {run.tags[IDENTITY]: run for run, problem in checked if not problem}
-        linked = self.archive.reader.get(
-            [run.run_id for run in intact.values()], replace(NO_PARTS, tags=(link,))
-        )
-        new = {run.run_id for run in linked if link not in run.tags}
-        self.tracker.tag_many(sorted(new), link, "linked")
-        runs = {by_identity[one].index: run for one, run in intact.items()}
-        damaged = [(run, problem) for run, problem in checked if problem]
-        return results_of(plan, runs, self.archive), FoundRuns(runs, damaged).sentences()
+        checked = _checked(ids, by_identity, self.sweep, self.archive)
+        found = _assigned(plan, by_identity, self.sweep, checked)
+        found.link(self.sweep, self.tracker)
+        return results_of(plan, found.runs, self.archive), found.sentences()
 
 
 def write_spooled_runs(plan: Plan, archive: Archive, tracker: Tracker, parent: str) -> None:

@@ -317,6 +317,7 @@ def test_a_failed_job_of_hydras_basic_launcher_does_not_affect_the_others(inside
     assert (done.returncode, done.stderr) == (1, f"bpexp: {why}.\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "typed", "said"),
     [
@@ -479,6 +480,7 @@ def test_the_version_is_that_of_bpexp(inside):
     assert done.stdout == f"bpexp {version('bpexp')} (Hydra {version('hydra-core')})\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("streams", "words"),
     [

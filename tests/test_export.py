@@ -54,6 +54,7 @@ def inputs_of(run):
     return table[table["split"] == "training"]
 
 
+@pytest.mark.slow
 def test_the_loaded_model_gives_bit_identical_predictions(store, capsys):
     table = bpexp.sweep(lr=[0.1, 1], epochs=500)
     run = table.run_id[1]

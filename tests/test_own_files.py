@@ -89,6 +89,7 @@ def test_a_file_of_sub_sweeps_is_run(conf, inside, a_store):
     assert len(rows) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["größe", "gro\u0308ße", "my sweep", "a.b", "it's", "日本"])
 def test_a_file_of_sub_sweeps_may_have_any_name(name, conf):
     (conf / "sweep" / f"{name}.yaml").write_text("lr: [0.1, 1]")

@@ -56,6 +56,7 @@ def empty(file):
 ALTERATIONS = [edit, truncate, empty, Path.unlink]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alter", ALTERATIONS)
 @pytest.mark.parametrize(
     ("name", "advice"),

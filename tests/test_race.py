@@ -117,6 +117,7 @@ def test_worse_means_worse_on_more_seeds_or_a_larger_mean_of_the_epochs():
     np.testing.assert_array_equal(found, [-0.2, 0.5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_combinations", simulations.RACE_SIZES)
 @pytest.mark.parametrize("name", simulations.RACE_DRAWS)
 def test_equal_combinations_are_seldom_stopped(name, n_combinations):

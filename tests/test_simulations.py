@@ -114,12 +114,14 @@ def test_shares_that_are_0_for_any_data_are_in_parentheses():
             assert cell.startswith("(") == (smallest * math.comb(k, 2) >= 0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", reports.PRINTED)
 def test_the_intervals_of_a_report_hold_together(name):
     share = reports.joint_coverage(name, 3, 12, 60, np.random.default_rng(5))
     assert share >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", splits.RUNS)
 def test_intervals_of_runs_that_share_splits_cover(name):
     *printed, naive = splits.cluster_coverage(name, 60, np.random.default_rng(6))
@@ -127,6 +129,7 @@ def test_intervals_of_runs_that_share_splits_cover(name):
     assert naive < 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", races.RACE_DRAWS)
 def test_the_intervals_of_a_race_hold_at_all_looks(name):
     share = races.race_coverage(name, 3, 40, np.random.default_rng(7))
@@ -166,6 +169,7 @@ def small_grid(monkeypatch):
     grids.measured.cache_clear()
 
 
+@pytest.mark.slow
 def test_the_grid_that_is_simulated_is_that_of_the_study(small_grid):
     assert small_grid.shape == (4, 12)
     for point, (lr, limit) in enumerate(itertools.product((0.1, 10.0), repeat=2)):

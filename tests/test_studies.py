@@ -390,6 +390,7 @@ def test_the_p_value_of_an_extreme_is_that_of_all_orders(n, m):
     assert comparison.p_of_extreme(np.ones(1000), 1.0, m) == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bimodal", "lognormal, sigma 1", "normal"])
 def test_equal_spreads_are_seldom_called_different(monkeypatch, name):
     monkeypatch.setattr(comparison, "RESAMPLES", 200)

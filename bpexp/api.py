@@ -25,10 +25,9 @@ from bpexp.config.schema import SearchConfig, flatten
 from bpexp.data import python_tables
 from bpexp.fields.checks import ConfigError
 from bpexp.reporter import SilentReporter
-from bpexp.sweeps import budget, python_data, race, search
+from bpexp.sweeps import budget, plan_generations, python_data, race, search
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.executors import make_batches
-from bpexp.sweeps.generations import Generations
 from bpexp.sweeps.grid_plan import plan_grid
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import Plan, single_run_plan
@@ -172,18 +171,17 @@ def _sweep(arguments: Sequence[str], target: Any, settings: dict[str, Settings])
             return _searched(typed, search_config, job_composer)
     composed = compose_jobs(arguments, settings)
     plan, _ = plan_grid(composed, arguments, lambda index: flatten(composed[index]))
-    generations = None
     if plan.is_race:
         race.check_no_seed([*sweep_files.jobs(arguments, job_composer), list(settings)])
-        generations = race.RaceGenerations.of_plan(plan)
-    return _run(plan, generations)
+    return _run(plan, job_composer)
 
 
-def _run(plan: Plan, generations: Generations | None) -> pd.DataFrame:
+def _run(plan: Plan, job_composer: Composer) -> pd.DataFrame:
     """Train the plan of a new sweep, and what follows it."""
     if plan.runtime.dry_run:
         raise ConfigError("dry_run is for the command line: bpexp -m ... --dry-run.")
     _warn(plan)
+    generations = plan_generations.of_plan(plan, job_composer)
     return _table(app.run_sweep(plan, SilentReporter(), generations=generations))
 
 
@@ -237,7 +235,7 @@ def _searched(
     plan = search.first_plan(
         arguments, settings, job_composer, lambda jobs: map(job_composer.compose, jobs)
     )
-    return _run(plan, search.SearchGenerations.of_plan(plan, job_composer))
+    return _run(plan, job_composer)
 
 
 def _table(finished: FinishedSweep) -> pd.DataFrame:

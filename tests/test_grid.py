@@ -1,4 +1,4 @@
-"""The grid sampler: which jobs the sweep functions of the override grammar give."""
+"""Grids: which jobs the sweep functions of the override grammar give."""
 
 import subprocess
 import sys

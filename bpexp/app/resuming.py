@@ -20,10 +20,10 @@ from bpexp.sweeps import (
     budget,
     extension,
     plan_file,
+    plan_generations,
     provenance,
     resume,
     rungs,
-    stored_generations,
 )
 from bpexp.sweeps.parent_files import ParentFiles
 from bpexp.sweeps.plan import Plan
@@ -120,7 +120,7 @@ class Continuation:
             store,
             partial(_reopen, self),
             reporter,
-            generations=stored_generations.of_plan(self.plan),
+            generations=plan_generations.of_plan(self.plan),
             has_stored=True,
         )
         with resume_command_in_errors(lambda: ResumeAdvice(request.command)):

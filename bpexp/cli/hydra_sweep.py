@@ -23,8 +23,7 @@ from bpexp.config.schema import SearchConfig, plain
 from bpexp.errors import sentences
 from bpexp.fields.checks import ConfigError
 from bpexp.studies import definition
-from bpexp.sweeps import race, search
-from bpexp.sweeps.generations import Generations
+from bpexp.sweeps import plan_generations, race, search
 from bpexp.sweeps.grid_plan import plan_grid
 from bpexp.sweeps.plan import (
     Plan,
@@ -36,7 +35,6 @@ from bpexp.sweeps.plan import (
 from bpexp.sweeps.ranking import values_of
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers import sweep_files
-from bpexp.sweeps.samplers.grid import GridSampler
 from bpexp.tracking.store import locate
 
 Overrides = Sequence[str]
@@ -71,10 +69,7 @@ class SweepCommand:
     def _run_search(self, settings: SearchConfig) -> list[JobReturn]:
         """Run the trials of a search as one sweep; exits where a run failed."""
         plan = search.first_plan(self._overrides, settings, self._composer, self._composed_jobs)
-        generations = search.SearchGenerations.of_plan(plan, self._composer)
-        if self._is_shown(plan):
-            return []
-        return _named_jobs(self._run(plan, generations))
+        return [] if self._is_shown(plan) else _named_jobs(self._run(plan))
 
     def _composed_jobs(self, jobs: Iterable[Overrides]) -> Iterator[dict[str, Any]]:
         return self._composed(list(jobs))
@@ -91,32 +86,38 @@ class SweepCommand:
         """
         study = self._study(jobs)
         if study is not None:
-            proposals = definition.overrides_of_jobs(study, jobs[0])
-            rows = StudyRows(
-                definition.to_plain(study),
-                [study.row_of_job(index).name for index in range(len(proposals))],
-            )
-            plan = make_plan(self._composed(proposals, rows.rows), self._overrides, rows)
-            generations = None
+            plan, overrides = self._plan_study(study, jobs[0])
         else:
-            composed = self._composed(jobs, (), first_number)
-            typed = None if allow_equal_runs else (lambda index: _settings(jobs[index]))
-            plan, origins = plan_grid(composed, self._overrides, typed)
-            proposals = [list(jobs[index]) for index in origins]
-            sampler = GridSampler(proposals)
-            sampler.ask()
-            if plan.runtime.search.name is not None:
-                raise ConfigError("search=NAME must be typed on the command line with -m.")
-            generations = Generations(sampler, self._composer.compose)
-            if plan.is_race:
-                race.check_no_seed(proposals)
-                generations = race.RaceGenerations.of_plan(plan)
+            plan, overrides = self._plan_grid(jobs, first_number, allow_equal_runs=allow_equal_runs)
         if self._is_shown(plan):
             return []
-        finished = self._run(plan, generations)
+        finished = self._run(plan)
         if plan.is_race:
             return _named_jobs(finished)
-        return _completed(finished, [proposals[row.job.index] for row in finished.rows])
+        return _completed(finished, [overrides[row.job.index] for row in finished.rows])
+
+    def _plan_study(
+        self, study: definition.Study, overrides: Overrides
+    ) -> tuple[Plan, Sequence[Overrides]]:
+        """The plan of a study, and the overrides of each of its jobs."""
+        jobs = definition.overrides_of_jobs(study, overrides)
+        names = [study.row_of_job(index).name for index in range(len(jobs))]
+        rows = StudyRows(definition.to_plain(study), names)
+        return make_plan(self._composed(jobs, names), self._overrides, rows), jobs
+
+    def _plan_grid(
+        self, jobs: Sequence[Overrides], first_number: int, *, allow_equal_runs: bool
+    ) -> tuple[Plan, Sequence[Overrides]]:
+        """The plan of a grid, of a race that of its first seeds, and the overrides of each run."""
+        composed = self._composed(jobs, (), first_number)
+        typed = None if allow_equal_runs else (lambda index: _settings(jobs[index]))
+        plan, origins = plan_grid(composed, self._overrides, typed)
+        overrides = [jobs[index] for index in origins]
+        if plan.runtime.search.name is not None:
+            raise ConfigError("search=NAME must be typed on the command line with -m.")
+        if plan.is_race:
+            race.check_no_seed(overrides)
+        return plan, overrides
 
     def _is_shown(self, plan: Plan) -> bool:
         """Show the configurations of the jobs, or what they would take, if that was asked for."""
@@ -131,8 +132,9 @@ class SweepCommand:
             app.dry_run(plan, TerminalReporter())
         return plan.runtime.dry_run
 
-    def _run(self, plan: Plan, generations: Generations | None) -> FinishedSweep:
+    def _run(self, plan: Plan) -> FinishedSweep:
         """Run a sweep; exits where a run failed."""
+        generations = plan_generations.of_plan(plan, self._composer)
         folder = Path(os.path.expanduser(self._config.hydra.sweep.dir))
         finished = app.run_sweep(plan, TerminalReporter(), generations=generations, folder=folder)
         self._exit_if_not_finished(finished)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from bpexp.render.wording import counted
 from bpexp.runs import run_tags
-from bpexp.sweeps import halving, resume, stored_generations
+from bpexp.sweeps import halving, plan_generations, resume
 from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.generations import Generations, OtherProposalsError
@@ -49,7 +49,7 @@ def check(sweep: StoredRun, archive: Archive, engine: str, n_jobs: int) -> list[
         ConfigError: The plan cannot be read, or a package is missing.
     """
     plan = resume.plan_of(sweep, archive)
-    generations = stored_generations.of_plan(plan)
+    generations = plan_generations.of_plan(plan)
     is_halved = plan.runtime.search.halving is not None
     if generations is None and not is_halved:
         return []

@@ -1,7 +1,6 @@
 """The generations of jobs that a sampler proposes after the first one of a sweep.
 
-A sampler is not stored. To continue a stored sweep, a new sampler is asked for the generations of
-the plan again, and told the stored results.
+A grid has one generation, and needs none of this.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,12 +27,10 @@ class OtherProposalsError(ConfigError):
 
 @dataclass(frozen=True)
 class Generations:
-    """Where the jobs of a sweep come from after its first generation.
-
-    ``bpexp.sweeps.search`` has the generations of a search, ``bpexp.sweeps.race`` those of a race.
+    """Where the jobs of a new sweep come from after its first generation.
 
     Attributes:
-        sampler: Proposes generations. ``ask`` has been called once, for the first generation.
+        sampler: Proposes generations. Its ``ask`` has been called once, for the first generation.
         compose: Composes the configuration of a proposed job.
     """
 
@@ -42,6 +39,8 @@ class Generations:
 
     def catch_up(self, plan: Plan, scores: Scores) -> int:
         """Bring the sampler to the last generation of a plan, whose jobs are trained.
+
+        The sampler of a new sweep is there: the plan has one generation.
 
         Args:
             plan: The plan.
@@ -85,39 +84,35 @@ class Generations:
         return ()
 
 
-def replay(
-    plan: Plan,
-    sampler: Sampler,
-    compose: Callable[[Any], Mapping[str, Any]],
-    scores: Scores,
-) -> int:
-    """Ask a new sampler for the generations of a plan, and tell it all but the last one's scores.
+@dataclass(frozen=True)
+class ReplayedGenerations(Generations):
+    """The generations of a sweep that can be resumed, although its sampler is not stored.
 
-    Args:
-        plan: The plan, whose jobs are trained.
-        sampler: A new sampler.
-        compose: Composes the configuration of a proposed job.
-        scores: The scores of jobs.
+    ``bpexp.sweeps.search`` has those of a search, ``bpexp.sweeps.race`` those of a race.
 
-    Returns:
-        The index of the first job of the last generation.
-
-    Raises:
-        OtherProposalsError: The sampler proposes other jobs than the plan has.
+    Attributes:
+        sampler: A new sampler, whose ``ask`` has not been called.
     """
-    first = 0
-    while True:
-        configs = [train_config(compose(proposal)) for proposal in sampler.ask()]
-        last = first + len(configs)
-        if not configs or configs != [job.config for job in plan.jobs[first:last]]:
-            raise OtherProposalsError(
-                f"The sampler proposes other runs than before from run {first + 1} on: packages, "
-                "data or results have changed; start a new sweep."
-            )
-        if last == len(plan.jobs):
-            return first
-        sampler.tell(scores(plan.jobs[first:last]))
-        first = last
+
+    def catch_up(self, plan: Plan, scores: Scores) -> int:
+        """Ask for the generations of the plan again, and tell all but the last one's scores.
+
+        Raises:
+            OtherProposalsError: The sampler proposes other jobs than the plan has.
+        """
+        first = 0
+        while True:
+            configs = [train_config(self.compose(proposal)) for proposal in self.sampler.ask()]
+            last = first + len(configs)
+            if not configs or configs != [job.config for job in plan.jobs[first:last]]:
+                raise OtherProposalsError(
+                    f"The sampler proposes other runs than before from run {first + 1} on: "
+                    "packages, data or results have changed; start a new sweep."
+                )
+            if last == len(plan.jobs):
+                return first
+            self.sampler.tell(scores(plan.jobs[first:last]))
+            first = last
 
 
 def train_config(values: Mapping[str, Any]) -> TrainConfig:

@@ -13,7 +13,7 @@ from bpexp.config.options import key_of
 from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import TrainConfig, flatten, plain
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.generations import Generations, Scores, replay
+from bpexp.sweeps.generations import ReplayedGenerations, Scores
 from bpexp.sweeps.job import Job, by_combination
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.race_result import RacedCombination, RaceResult
@@ -24,8 +24,8 @@ Values = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class RaceGenerations(Generations):
-    """The blocks of seeds of a race; ``ask`` of its sampler has not been called."""
+class RaceGenerations(ReplayedGenerations):
+    """The blocks of seeds of a race."""
 
     sampler: RacingSampler
 
@@ -34,10 +34,6 @@ class RaceGenerations(Generations):
         """The generations of the race of a plan, new or stored."""
         runtime = plain(plan.runtime)
         return cls(sampler_of(plan), lambda values: {**values, **runtime})
-
-    def catch_up(self, plan: Plan, scores: Scores) -> int:
-        """See ``Generations.catch_up``; raises OtherProposalsError."""
-        return replay(plan, self.sampler, self.compose, scores)
 
     def progress(self, plan: Plan) -> Sequence[str]:
         """See ``Generations.progress``."""

@@ -15,7 +15,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.runs import comparability
 from bpexp.runs.objective import Objective
 from bpexp.sweeps import comparable
-from bpexp.sweeps.generations import Generations, Scores, replay, train_config
+from bpexp.sweeps.generations import ReplayedGenerations, train_config
 from bpexp.sweeps.plan import Plan, PlannedSearch, make_plan
 from bpexp.sweeps.rungs import pruned_epochs
 from bpexp.sweeps.samplers import lr_range, sweep_files
@@ -25,8 +25,8 @@ from bpexp.sweeps.samplers.trials import Trial, best_of
 
 
 @dataclass(frozen=True)
-class SearchGenerations(Generations):
-    """The generations of a search; ``ask`` of its sampler has not been called."""
+class SearchGenerations(ReplayedGenerations):
+    """The generations of a search."""
 
     sampler: SearchSampler
 
@@ -34,10 +34,6 @@ class SearchGenerations(Generations):
     def of_plan(cls, plan: Plan, composer: Composer) -> Self:
         """The generations of the search of a plan, new or stored. Raises ConfigError."""
         return cls(sampler_of(plan, composer), compose_like(plan, composer))
-
-    def catch_up(self, plan: Plan, scores: Scores) -> int:
-        """See ``Generations.catch_up``; raises OtherProposalsError."""
-        return replay(plan, self.sampler, self.compose, scores)
 
     def progress(self, plan: Plan) -> Sequence[str]:
         """See ``Generations.progress``."""

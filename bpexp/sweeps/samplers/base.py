@@ -1,7 +1,7 @@
 """The contract of a sampler: it chooses the configurations that a sweep tries.
 
-A sampler proposes generations of jobs and receives their results. A grid is one generation; a
-search proposes further ones that depend on the results so far:
+A sampler proposes generations of jobs and receives their results, on which the next proposals
+depend. A grid, whose jobs are known from the start, has none:
 
 >>> class Halving:
 ...     "Halves the learning rate until the loss no longer falls."

@@ -1,7 +1,9 @@
-"""The grid sampler: every combination of the values that the overrides list.
+"""The values that a setting has in a grid: those of a list, ``range(...)`` or ``choice(...)``.
 
->>> GridSampler([["lr=0.1", "seed=1"], ["lr=0.1", "seed=2"]]).ask()
-[['lr=0.1', 'seed=1'], ['lr=0.1', 'seed=2']]
+>>> from bpexp.config.compose import composer
+>>> (override,) = composer().parse(["lr=range(0.1,0.4,0.1)"])
+>>> values(override)
+['lr=0.1', 'lr=0.2', 'lr=0.3']
 """
 
 import json
@@ -20,26 +22,9 @@ from hydra.core.override_parser.types import (
 
 from bpexp.config.grammar import decimals, shuffled
 from bpexp.fields.checks import ConfigError, brief
-from bpexp.sweeps.samplers.base import Proposal
 
 MAX_RUNS = 1_000_000
 """The largest number of runs of a sweep."""
-
-
-class GridSampler:
-    """Proposes a fixed list of jobs as one generation. See ``Sampler``."""
-
-    def __init__(self, jobs: Sequence[Proposal]) -> None:
-        """Propose ``jobs``."""
-        self._jobs = jobs
-
-    def ask(self) -> Sequence[Proposal]:
-        """All jobs at the first call, none after it."""
-        jobs, self._jobs = self._jobs, []
-        return jobs
-
-    def tell(self, scores: Sequence[float | None]) -> None:
-        """Ignore the results: a grid does not depend on them."""
 
 
 def check_count(runs: int) -> None:

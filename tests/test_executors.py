@@ -121,10 +121,11 @@ def test_jobs_are_paused_and_go_on_with_the_same_bits(executor, engine):
     first = train_all(executor, batches)
     assert {(r.outcome, r.epochs_run) for r in first.values()} == {(Outcome.PRUNED, 10)}
     assert all("final_loss" in result.metrics for result in first.values())
-    states = {i: r.run for i, r in first.items() if isinstance(r, PausedResult)}
+    assert all(isinstance(result, PausedResult) for result in first.values())
+    states = {i: r.run for i, r in first.items() if r.run is not None}
     batches = make_batches(jobs[1:], engine, executor.n_workers, paused=states)
     if states:
-        assert all(len(batch.epoch_range.paused) == len(batch.jobs) for batch in batches)
+        assert all(len(batch.segment.paused_runs) == len(batch.jobs) for batch in batches)
     found = train_all(executor, batches)
     for job in jobs[1:]:
         ((_, alone),) = train_batch([job.config], load_engine("numpy"))

@@ -26,9 +26,7 @@ class Outcome(StrEnum):
     DIVERGED = "diverged"
     """The loss or a weight was no longer finite."""
     PRUNED = "pruned"
-    """It was stopped before its end, because other combinations were better by then. Also the
-    outcome so far of a run that is paused (``training.paused.PausedResult``), until it is known
-    whether it goes on."""
+    """It was stopped before its end, because other combinations were better by then."""
 
 
 class Validation(NamedTuple):

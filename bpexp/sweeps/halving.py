@@ -106,7 +106,7 @@ def judge(
     ranked = sorted(by_combination(jobs), key=key)
     best = ranked[: n_kept(len(ranked), settings)]
     kept = frozenset(job.index for some in best for job in some)
-    # Rows of paused jobs have this outcome before they are judged.
+    # A paused job has the row of one that does not go on, see ``PausedResult``.
     unfinished = {index for index, row in rows.items() if row.outcome == Outcome.PRUNED}
     return Rung(epoch, scores, kept, frozenset(scores.keys() & unfinished - kept))
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from bpexp.runs.result import Failure, Outcome
+from bpexp.runs.result import Failure
 from bpexp.sweeps.job import Job, JobResult, Span
 from bpexp.training.paused import PausedResult, PausedRun
 
@@ -31,7 +31,7 @@ class PausedJobs:
         ended = []
         for result in trained:
             one = _since_first_start(result, self._results.pop(result.job.index, None))
-            if _is_paused(one):
+            if isinstance(one.result, PausedResult):
                 self._results[one.job.index] = one
             else:
                 ended.append(one)
@@ -72,9 +72,3 @@ def _since_first_start(trained: JobResult, paused: JobResult | None) -> JobResul
     if paused is None or paused.span is None or trained.span is None:
         return trained
     return trained._replace(span=Span(paused.span.started, trained.span.ended))
-
-
-def _is_paused(trained: JobResult) -> bool:
-    # Until a run is stopped for good, PRUNED says that it has not ended by itself.
-    result = trained.result
-    return not isinstance(result, Failure) and result.outcome is Outcome.PRUNED

@@ -1,7 +1,7 @@
 """Runs that were stopped at an epoch, with the exact state from which their training goes on.
 
->>> EpochRange()
-EpochRange(until=None, paused=())
+>>> TrainingSegment()
+TrainingSegment(until=None, paused_runs=())
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,9 @@ class PausedRun:
 
 @dataclass(frozen=True, eq=False)
 class PausedResult(TrainResult):
-    """The result so far of a run that has not ended, whose outcome is ``pruned``.
+    """The result of a run that is paused: the one that it has if it does not go on.
+
+    Its outcome is therefore ``pruned``, and the class tells a paused run from one that has ended.
 
     Attributes:
         run: What its training continues from; None to train it from the start again.
@@ -47,22 +49,22 @@ class PausedResult(TrainResult):
     run: PausedRun | None = None
 
 
-class EpochRange(NamedTuple):
-    """The epochs that the runs of a batch are trained: from which state on, and how long.
+class TrainingSegment(NamedTuple):
+    """The part of the training of a batch that is to be done: from which states on, and how long.
 
     Attributes:
         until: The epoch after which runs that have not ended are paused; None for no such epoch.
-        paused: Each run as it was paused, all after the same epoch; empty to start from the
+        paused_runs: Each run as it was paused, all after the same epoch; empty to start from the
             beginning.
     """
 
     until: int | None = None
-    paused: tuple[PausedRun, ...] = ()
+    paused_runs: tuple[PausedRun, ...] = ()
 
-    def part(self, start: int, stop: int) -> "EpochRange":
-        """The range of the runs at these positions of the batch."""
-        return EpochRange(self.until, self.paused[start:stop])
+    def part(self, start: int, stop: int) -> "TrainingSegment":
+        """The segment of the runs at these positions of the batch."""
+        return TrainingSegment(self.until, self.paused_runs[start:stop])
 
 
-ALL_EPOCHS = EpochRange()
+WHOLE_TRAINING = TrainingSegment()
 """From the start to the end of each run."""

@@ -21,7 +21,7 @@ from bpexp.training import batching
 from bpexp.training.batching import load_engine
 from bpexp.training.engine import Cancelled, Engine
 from bpexp.training.loop import Chunk, TrainingLoop
-from bpexp.training.paused import ALL_EPOCHS, EpochRange, PausedRun
+from bpexp.training.paused import WHOLE_TRAINING, PausedRun, TrainingSegment
 from bpexp.training.run_batch import PreparedBatch, make_network
 from bpexp.typing import Array
 
@@ -40,12 +40,12 @@ class Batch(NamedTuple):
     Attributes:
         jobs: The jobs.
         engine: The name of the engine that trains them.
-        epoch_range: Their epochs to train; by default all.
+        segment: The part of their training that is to be done; by default all.
     """
 
     jobs: tuple[Job, ...]
     engine: str
-    epoch_range: EpochRange = ALL_EPOCHS
+    segment: TrainingSegment = WHOLE_TRAINING
 
     def alone(self, position: int) -> "Batch":
         """The batch of the job at this position alone."""
@@ -53,7 +53,7 @@ class Batch(NamedTuple):
 
     def part(self, start: int, stop: int) -> "Batch":
         """The batch of the jobs at these positions."""
-        return Batch(self.jobs[start:stop], self.engine, self.epoch_range.part(start, stop))
+        return Batch(self.jobs[start:stop], self.engine, self.segment.part(start, stop))
 
 
 class Executor(ABC):
@@ -198,7 +198,7 @@ def train_jobs(
             on_epochs([jobs[position] for position in positions], losses)
 
     configs = {position: job.config for position, job in enumerate(jobs)}
-    ended = train_runs(configs, engine, jobs[0].dataset, batch.epoch_range, report)
+    ended = train_runs(configs, engine, jobs[0].dataset, batch.segment, report)
     for some in _collected(ended):
         yield [JobResult(jobs[one.position], one.result, one.span) for one in some]
 
@@ -207,7 +207,7 @@ def train_runs(
     configs: Mapping[int, TrainConfig],
     engine: Engine,
     dataset: Dataset,
-    epoch_range: EpochRange = ALL_EPOCHS,
+    segment: TrainingSegment = WHOLE_TRAINING,
     after_chunk: AfterChunk | None = None,
 ) -> Iterator[list[Trained]]:
     """Train the runs of one batch in this thread, with errors as ``Failure`` values.
@@ -216,10 +216,10 @@ def train_runs(
     that only the runs that cause an error fail.
 
     Args:
-        configs: The configuration of each run, by its position in ``epoch_range.paused``.
+        configs: The configuration of each run, by its position in ``segment.paused_runs``.
         engine: Trains them.
         dataset: Their data.
-        epoch_range: The epochs to train.
+        segment: The part of their training that is to be done.
         after_chunk: Called after further epochs; None for no calls.
 
     Yields:
@@ -230,7 +230,7 @@ def train_runs(
     """
     started, left = now(), dict(configs)
     try:
-        for ended in _train_together(configs, engine, dataset, epoch_range, after_chunk, started):
+        for ended in _train_together(configs, engine, dataset, segment, after_chunk, started):
             for one in ended:
                 del left[one.position]
             yield ended
@@ -241,23 +241,23 @@ def train_runs(
         yield [Trained(position, failure, Span(started, now())) for position in left]
         return
     for position, config in left.items():
-        yield from train_runs({position: config}, engine, dataset, epoch_range, after_chunk)
+        yield from train_runs({position: config}, engine, dataset, segment, after_chunk)
 
 
 def _train_together(
     configs: Mapping[int, TrainConfig],
     engine: Engine,
     dataset: Dataset,
-    epoch_range: EpochRange,
+    segment: TrainingSegment,
     after_chunk: AfterChunk | None,
     started: int,
 ) -> Iterator[list[Trained]]:
     """``train_runs`` without the treatment of errors; the training started at ``started``."""
     positions = list(configs)
     batch = PreparedBatch(list(configs.values()), dataset)
-    paused = [epoch_range.paused[position] for position in positions if epoch_range.paused]
+    paused = [segment.paused_runs[position] for position in positions if segment.paused_runs]
     loop = TrainingLoop(batch, engine, paused)
-    for event in loop.run_chunks(epoch_range.until):
+    for event in loop.run_chunks(segment.until):
         if isinstance(event, Chunk):
             span = Span(started, now())
             if after_chunk is not None:
@@ -318,7 +318,7 @@ def make_batches(
         for runs, name in batching.group_runs(configs, engine, n_workers, datasets):
             chosen = tuple(some[run] for run in runs)
             states = tuple(paused[job.index] for job in chosen) if start else ()
-            batches.append(Batch(chosen, name, EpochRange(until, states)))
+            batches.append(Batch(chosen, name, TrainingSegment(until, states)))
     return batches
 
 

@@ -242,7 +242,7 @@ class DaskExecutor(Executor):
             configs=[plain(job.config) for job in batch.jobs],
             engine=batch.engine,
             arithmetic=arithmetic.VERSION,
-            until=batch.epoch_range.until,
+            until=batch.segment.until,
         )
         arrays = self._sent_dataset(first.dataset)
         return self._client.submit(dask_worker.train, tuple(task), arrays, key=key, pure=False)

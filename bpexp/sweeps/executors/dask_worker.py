@@ -23,7 +23,7 @@ from bpexp.sweeps.job import Span
 from bpexp.tracking.clock import now
 from bpexp.training.batching import load_engine
 from bpexp.training.engine import Cancelled, Engine
-from bpexp.training.paused import EpochRange
+from bpexp.training.paused import PausedResult, TrainingSegment
 from bpexp.typing import Array
 
 CANCELLATION_CHECK_SECONDS = 0.5
@@ -132,7 +132,7 @@ def _train(task: Task, arrays: Sequence[Array]) -> list[Trained]:
     engine = load_engine(task.engine)
     with _cancelled_with_task(engine, get_worker(), task.key):
         runs = dict(enumerate(configs))
-        ended = train_runs(runs, engine, dataset, EpochRange(task.until))
+        ended = train_runs(runs, engine, dataset, TrainingSegment(task.until))
         return list(chain.from_iterable(ended))
 
 
@@ -173,7 +173,10 @@ def to_plain(result: TrainResult | Failure) -> Plain:
 
 
 def from_plain(values: Plain) -> TrainResult | Failure:
-    """Convert the plain values that ``to_plain`` returned to the result."""
+    """Convert the plain values that ``to_plain`` returned to the result.
+
+    A paused run has no state here, so that it is trained from the start again.
+    """
     if "reason" in values:
         return Failure(values["reason"])
     validation = values["validation"]
@@ -183,4 +186,5 @@ def from_plain(values: Plain) -> TrainResult | Failure:
         "biases": tuple(values["biases"]),
         "validation": None if validation is None else Validation(*validation),
     }
-    return TrainResult(**{**values, **restored})
+    is_paused = restored["outcome"] is Outcome.PRUNED
+    return (PausedResult if is_paused else TrainResult)(**{**values, **restored})

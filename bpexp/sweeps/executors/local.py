@@ -32,7 +32,7 @@ from bpexp.sweeps.executors.shared_data import SharedDataset, SharedDatasets, op
 from bpexp.sweeps.job import JobResult
 from bpexp.training.batching import load_engine
 from bpexp.training.engine import Cancelled
-from bpexp.training.paused import EpochRange
+from bpexp.training.paused import TrainingSegment
 from bpexp.typing import Array
 
 SECONDS_BETWEEN_REPORTS = 0.1
@@ -299,7 +299,7 @@ def train_in_worker(
     configs: Sequence[TrainConfig],
     engine: str,
     dataset: SharedDataset,
-    epoch_range: EpochRange,
+    segment: TrainingSegment,
     send: Callable[[WorkerMessage], object],
 ) -> None:
     """Train a batch in a worker process, which ends with its parent.
@@ -312,13 +312,13 @@ def train_in_worker(
         configs: The configuration of each job.
         engine: The name of the engine.
         dataset: The data of all jobs.
-        epoch_range: Their epochs to train.
+        segment: The part of their training that is to be done.
         send: Receives the results as jobs end, and the epochs.
     """
     processes.end_with_parent(parent)
     reports, runs = _Reports(send), dict(enumerate(configs))
     for trained in train_runs(
-        runs, load_engine(engine), open_dataset(dataset), epoch_range, reports.after_chunk
+        runs, load_engine(engine), open_dataset(dataset), segment, reports.after_chunk
     ):
         if trained:
             reports.results(trained)
@@ -327,7 +327,7 @@ def train_in_worker(
 def _task(batch: Batch, datasets: SharedDatasets) -> processes.Task:
     """The task of a worker process that trains a batch."""
     configs, dataset = [job.config for job in batch.jobs], datasets.share(batch.jobs[0].dataset)
-    arguments = (os.getpid(), configs, batch.engine, dataset, batch.epoch_range)
+    arguments = (os.getpid(), configs, batch.engine, dataset, batch.segment)
     return processes.Task(extensions.call, (extensions.added(), train_in_worker, *arguments))
 
 

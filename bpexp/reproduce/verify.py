@@ -1,7 +1,7 @@
 """Checks stored runs against their digests, or by training them again and comparing every bit."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
 
@@ -139,6 +139,21 @@ def _check_untracked(sweep: StoredRun, archive: Archive) -> Verdict:
     return Verdict(sweep, Finding.UNTRACKED, _UNTRACKED)
 
 
+@dataclass(frozen=True)
+class _Repeat:
+    """A training that is repeated.
+
+    Attributes:
+        job: Its job.
+        until: The epoch after which it was stopped; None if it was trained to its end.
+        stored: The stored runs that it is compared with: all of its identity.
+    """
+
+    job: Job
+    until: int | None
+    stored: list[StoredRun] = field(default_factory=list)
+
+
 def verify(
     archive: Archive, runs: Sequence[StoredRun], engine: str, n_jobs: int
 ) -> Iterator[Verdict]:
@@ -153,8 +168,7 @@ def verify(
     Yields:
         A verdict on each run, in the order in which they are ready.
     """
-    jobs: dict[tuple[str, int | None], Job] = {}
-    stored: list[list[StoredRun]] = []
+    repeats: dict[tuple[str, int | None], _Repeat] = {}
     for run in runs:
         try:
             config, dataset = config_of(run, archive)
@@ -163,24 +177,24 @@ def verify(
             yield Verdict(run, Finding.UNREADABLE, str(error))
         else:
             key = identity.of_run(config, dataset), until
-            if key not in jobs:
-                jobs[key] = Job(len(jobs), run.name, config, dataset)
-                stored.append([])
-            stored[jobs[key].index].append(run)
+            if key not in repeats:
+                repeats[key] = _Repeat(Job(len(repeats), run.name, config, dataset), until)
+            repeats[key].stored.append(run)
+    by_index = {repeat.job.index: repeat for repeat in repeats.values()}
     by_end: dict[int | None, list[Job]] = {}
-    for (_, until), job in jobs.items():
-        by_end.setdefault(until, []).append(job)
+    for repeat in repeats.values():
+        by_end.setdefault(repeat.until, []).append(repeat.job)
     with LocalExecutor(n_jobs) as executor:
-        n_workers = executor.n_workers
         batches = [
             batch
-            for until, some in by_end.items()
-            for batch in make_batches(some, engine, n_workers, until)
+            for until, jobs in by_end.items()
+            for batch in make_batches(jobs, engine, executor.n_workers, until)
         ]
         for results in executor.map(batches):
-            trained = {run.run_id: one for one in results for run in stored[one.job.index]}
-            of_results = [run for one in results for run in stored[one.job.index]]
-            for run, curves in chain.from_iterable(logged_curves.pages(archive.reader, of_results)):
+            compared = [(run, one) for one in results for run in by_index[one.job.index].stored]
+            trained = {run.run_id: one for run, one in compared}
+            pages = logged_curves.pages(archive.reader, [run for run, _ in compared])
+            for run, curves in chain.from_iterable(pages):
                 yield _judge(run, trained[run.run_id], archive, curves)
 
 

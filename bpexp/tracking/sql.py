@@ -189,29 +189,32 @@ def _set_stage(
         connection.execute(text(change), values)
 
 
-def replace_points(connection: Connection, run_id: str, points: Sequence[Row]) -> list[Row]:
-    """Delete the points of a run that its metrics do not have at their end.
+def delete_other_points(connection: Connection, run_id: str, points: Sequence[Row]) -> None:
+    """Delete the points of a run at steps where its metrics have none at their end.
 
     Args:
         connection: The database.
         run_id: The run.
         points: All points of some metrics, as rows of the table ``metrics``.
-
-    Returns:
-        Those of the points that the run does not have yet.
     """
-    stored = select(
-        connection, "key, step, value, is_nan FROM metrics WHERE run_uuid = :run", run=run_id
-    )
-    new = [MetricRow(*point) for point in points]
-    keys, places = {point.key for point in new}, {(point.key, point.step) for point in new}
-    for key, step in {(key, step) for key, step, *_ in stored if key in keys} - places:
+    stored = select(connection, "key, step FROM metrics WHERE run_uuid = :run", run=run_id)
+    rows = [MetricRow(*point) for point in points]
+    keys, places = {row.key for row in rows}, {(row.key, row.step) for row in rows}
+    for key, step in {(key, step) for key, step in stored if key in keys} - places:
         connection.execute(
             text("DELETE FROM metrics WHERE run_uuid = :run AND key = :key AND step = :step"),
             {"run": run_id, "key": key, "step": step},
         )
-    logged = {(key, step, value, bool(is_nan)) for key, step, value, is_nan in stored}
-    return [p for p in new if (p.key, p.step, p.value, p.is_nan) not in logged]
+
+
+def new_points(connection: Connection, run_id: str, points: Sequence[Row]) -> list[Row]:
+    """The points, as rows of the table ``metrics``, that a run does not have yet."""
+    stored = select(
+        connection, "key, step, value, is_nan FROM metrics WHERE run_uuid = :run", run=run_id
+    )
+    known = {(key, step, value, bool(is_nan)) for key, step, value, is_nan in stored}
+    rows = [MetricRow(*point) for point in points]
+    return [row for row in rows if (row.key, row.step, row.value, row.is_nan) not in known]
 
 
 def replace_tag(connection: Connection, run_id: str, key: str, seen: str, value: str) -> str:

@@ -47,7 +47,7 @@ TO_CHECK = Parts(
     tags=(IDENTITY, RESULT, run_tags.DIGESTS, run_tags.CONFIG, run_tags.ARITHMETIC),
 )
 """What the checks of this module need of each run, but for that of its parameters."""
-_RECORDED_FILES = {"config.yaml", "losses.npz", "weights.npz"}
+_ALWAYS_RECORDED = {"config.yaml", "losses.npz", "weights.npz"}
 """Files of which every finished run has a digest."""
 
 
@@ -75,7 +75,7 @@ def is_as_recorded(run: StoredRun, archive: Archive) -> bool:
 
     If not, its numbers may still be the same, see ``artifact_problem``.
     """
-    return _recorded_files(run, archive) is not None
+    return _files_as_recorded(run, archive) is not None
 
 
 def check_intact(run: StoredRun, archive: Archive) -> None:
@@ -107,7 +107,7 @@ def check_intact(run: StoredRun, archive: Archive) -> None:
     )
 
 
-def _recorded_files(run: StoredRun, archive: Archive) -> dict[str, bytes] | None:
+def _files_as_recorded(run: StoredRun, archive: Archive) -> dict[str, bytes] | None:
     """The files of a run, if all of them and its metrics have the digests of its record; else None.
 
     The configuration is then that of the run's identity. Other files may have the same numbers, as
@@ -131,7 +131,7 @@ def has_recorded_files(run: StoredRun, files: Mapping[str, bytes]) -> bool:
     recorded = record_digests.parse(run.tags.get(run_tags.DIGESTS, ""))
     names = record_digests.file_names(recorded)
     is_validated = "lowest_validation_loss" in run.metrics
-    required = _RECORDED_FILES | ({"validation.npz"} if is_validated else set())
+    required = _ALWAYS_RECORDED | ({"validation.npz"} if is_validated else set())
     if not required.issubset(names) or set(names).isdisjoint(predictions_file.NAMES):
         return False
     return has_recorded_metrics(run) and all(
@@ -185,7 +185,7 @@ def artifact_problems(runs: Sequence[StoredRun], archive: Archive) -> dict[str, 
 
 
 def problems_by_digests(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
-    """Everything in which a stored run contradicts its digests; empty if it is intact.
+    """In what a stored run contradicts its digests, a sentence each; empty if it is intact.
 
     Most numbers are parsed and computed only if a digest differs. Files and metrics that have the
     digests of the record are those that the run was recorded with, unless somebody made new
@@ -198,7 +198,7 @@ def problems_by_digests(run: StoredRun, archive: Archive, curves: Curves) -> lis
         UnreadableRunError: The stored configuration is invalid, or its data are missing or have
             changed.
     """
-    files = _recorded_files(run, archive)
+    files = _files_as_recorded(run, archive)
     if files is None:
         return problems_by_recomputing(run, archive, curves)
     config, _ = config_of(run, archive)
@@ -222,7 +222,7 @@ def problems_by_digests(run: StoredRun, archive: Archive, curves: Curves) -> lis
 
 
 def problems_by_recomputing(run: StoredRun, archive: Archive, curves: Curves) -> list[str]:
-    """Everything in which a stored run contradicts its digests; empty if it is intact.
+    """In what a stored run contradicts its digests; empty if it is intact.
 
     Args:
         run: A finished run.
@@ -230,7 +230,8 @@ def problems_by_recomputing(run: StoredRun, archive: Archive, curves: Curves) ->
         curves: Its logged curves.
 
     Returns:
-        A sentence for each contradiction.
+        A sentence for each contradiction. Only one if the result cannot be read, or has another
+        digest than the run: the metrics are not compared with the result of another run.
 
     Raises:
         UnreadableRunError: The stored configuration is invalid, or its data are missing or have

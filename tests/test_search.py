@@ -56,10 +56,10 @@ def distance(values):
 
 def test_the_space_has_what_is_searched_what_is_fixed_and_the_replicates():
     found = parsed("data=iris", *AXES, "optimizer=adam,momentum", "seed=range(0,3)")
-    assert [str(dimension) for dimension in found.dimensions] == [
-        "lr (0.001 to 1, log)", "hidden (2 to 64)", "epochs (10 to 70 in 3 steps)",
-        "optimizer (adam, momentum)",
-    ]  # fmt: skip
+    assert {dimension.key: dimension.values for dimension in found.dimensions} == {
+        "lr": "0.001 to 1, log", "hidden": "2 to 64", "epochs": "10 to 70 in 3 steps",
+        "optimizer": "adam, momentum",
+    }  # fmt: skip
     assert found.fixed == ("data=iris",)
     assert found.replicates == (("seed=0",), ("seed=1",), ("seed=2",))
     assert found.jobs([0.00123456, 7, 2, 1])[1] == [
@@ -70,7 +70,7 @@ def test_the_space_has_what_is_searched_what_is_fixed_and_the_replicates():
 def test_a_zip_is_one_choice_and_a_range_excludes_its_end():
     found = parsed("zip(lr=[0.1,1],hidden=[2,8])", "batch_size=tag(log,range(1,100))")
     assert found.point([1, 99]) == ("lr=1", "hidden=8", "batch_size=99")
-    assert str(found.dimensions[1]) == "batch_size (1 to 99, log)"
+    assert found.dimensions[1].values == "1 to 99, log"
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_a_search_takes_zipped_seeds_for_replicates():
     arguments = ["lr=tag(log,interval(1e-3,1))", "zip(seed=[1,2],data.split_seed=[5,6])"]
     found = space.parse(arguments, composer().parse, is_replicate_key)
     assert found.replicates == (("seed=1", "data.split_seed=5"), ("seed=2", "data.split_seed=6"))
-    assert [str(one) for one in found.dimensions] == ["lr (0.001 to 1, log)"]
+    assert [(one.key, one.values) for one in found.dimensions] == [("lr", "0.001 to 1, log")]
 
 
 # What is independent.

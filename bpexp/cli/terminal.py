@@ -183,7 +183,7 @@ def _search(plan: Plan, search: PlannedSearch) -> str:
     settings, runs = plan.runtime.search, search.n_replicates
     each = f" of {runs} runs" if runs > 1 else ""
     return (
-        f"Search by {settings.name} over {', '.join(search.searched)}: "
+        f"Search by {settings.name} over {', '.join(search.descriptions)}: "
         f"{counted(settings.trials, 'trial')}{each}, {settings.generation} at a time"
     )
 

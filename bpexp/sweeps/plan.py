@@ -49,18 +49,19 @@ class PlannedSearch:
 
     Attributes:
         arguments: The sweep arguments, from which its space is read again.
-        searched: A description of each searched setting.
+        searched: What is searched: a description of the values of each setting, or of the settings
+            of a zip, by its key.
         n_replicates: Number of jobs of a trial.
     """
 
     arguments: tuple[str, ...]
-    searched: tuple[str, ...]
+    searched: Mapping[str, str]
     n_replicates: int
 
     @property
-    def keys(self) -> list[str]:
-        """The searched settings."""
-        return [text.partition(" (")[0] for text in self.searched]
+    def descriptions(self) -> list[str]:
+        """Each searched setting with its values, as in ``lr (0.001 to 1, log)``."""
+        return [f"{key} ({values})" for key, values in self.searched.items()]
 
 
 @dataclass(frozen=True)

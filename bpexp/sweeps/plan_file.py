@@ -14,7 +14,6 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from typing import Any
 
 from bpexp.config.schema import TrainConfig, parse_runtime, parse_train, plain
@@ -165,15 +164,23 @@ def _rung(values: dict[str, Any], n_jobs: int) -> Rung:
 
 
 def _search_to_plain(search: PlannedSearch) -> dict[str, Any]:
-    arguments = [passwords.mask_text(text) for text in search.arguments]
-    return asdict(replace(search, arguments=tuple(arguments)))
+    return {
+        "arguments": [passwords.mask_text(text) for text in search.arguments],
+        "searched": search.descriptions,
+        "n_replicates": search.n_replicates,
+    }
 
 
 def _search(values: dict[str, Any] | None) -> PlannedSearch | None:
     if values is None:
         return None
-    arguments, searched = (tuple(map(str, values[name])) for name in ("arguments", "searched"))
-    return PlannedSearch(arguments, searched, int(values["n_replicates"]))
+    searched: dict[str, str] = {}
+    for text in values["searched"]:
+        key, _, description = str(text).removesuffix(")").partition(" (")
+        searched[key] = description
+    return PlannedSearch(
+        tuple(map(str, values["arguments"])), searched, int(values["n_replicates"])
+    )
 
 
 def _unpacked(content: bytes) -> bytes:

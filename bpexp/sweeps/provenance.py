@@ -78,7 +78,7 @@ def sweep_name(plan: Plan) -> str:
     kind = f"sweep {' x '.join(plan.varying)}".strip()
     if plan.search is not None:
         # The first generation may not vary all of the searched settings.
-        kind = f"{plan.runtime.search.name} {' x '.join(plan.search.keys)}"
+        kind = f"{plan.runtime.search.name} {' x '.join(plan.search.searched)}"
         runs = counted(plan.runtime.search.trials, "trial")
     if plan.is_race:
         keys = [key for key in plan.varying if not is_replicate_key(key)]

@@ -86,7 +86,7 @@ def first_plan(
     for values in compose(job for jobs in space.alternatives() for job in jobs):
         train_config(values)
     _check_one_ranking(space, plan, compose)
-    described = tuple(map(str, space.dimensions))
+    described = {dimension.key: dimension.values for dimension in space.dimensions}
     search = PlannedSearch(tuple(arguments), described, len(space.replicates))
     return replace(plan, search=search)
 

@@ -3,8 +3,8 @@
 >>> from bpexp.config.compose import composer
 >>> arguments = ["lr=tag(log,interval(1e-3,1))", "hidden=int(interval(2,64))", "seed=range(0,2)"]
 >>> space = parse(arguments, composer().parse)
->>> [str(dimension) for dimension in space.dimensions]
-['lr (0.001 to 1, log)', 'hidden (2 to 64)']
+>>> {dimension.key: dimension.values for dimension in space.dimensions}
+{'lr': '0.001 to 1, log', 'hidden': '2 to 64'}
 >>> space.jobs([0.0123456, 7])
 [['lr=0.01235', 'hidden=7', 'seed=0'], ['lr=0.01235', 'hidden=7', 'seed=1']]
 >>> space.point([1.0, 64])
@@ -52,9 +52,10 @@ class Reals:
         """The override for a suggested value, rounded to four digits within the limits."""
         return [f"{self.key}={format_setting(rounded(float(value), self.low, self.high))}"]
 
-    def __str__(self) -> str:
-        """The key and the limits."""
-        return f"{self.key} ({self.low:g} to {self.high:g}{', log' * self.is_log})"
+    @property
+    def values(self) -> str:
+        """What is searched, as text."""
+        return f"{self.low:g} to {self.high:g}{', log' * self.is_log}"
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,10 @@ class Integers:
         """The override for a suggested value, rounded to four digits within the limits."""
         return [f"{self.key}={int(rounded(int(value), self.low, self.high))}"]
 
-    def __str__(self) -> str:
-        """The key and the limits."""
-        return f"{self.key} ({self.low} to {self.high}{', log' * self.is_log})"
+    @property
+    def values(self) -> str:
+        """What is searched, as text."""
+        return f"{self.low} to {self.high}{', log' * self.is_log}"
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,11 @@ class Steps:
         """The override at a position."""
         return [self.alternatives[int(value)]]
 
-    def __str__(self) -> str:
-        """The key, the ends and the number of values."""
+    @property
+    def values(self) -> str:
+        """What is searched, as text: the ends and the number of values."""
         first, last = (self.alternatives[end].partition("=")[2] for end in (0, -1))
-        return f"{self.key} ({first} to {last} in {len(self.alternatives)} steps)"
+        return f"{first} to {last} in {len(self.alternatives)} steps"
 
 
 @dataclass(frozen=True)
@@ -113,12 +116,12 @@ class Choices:
         """The overrides at a position."""
         return list(self.alternatives[int(value)])
 
-    def __str__(self) -> str:
-        """The key, and the alternatives or their number."""
+    @property
+    def values(self) -> str:
+        """What is searched, as text: the alternatives or their number."""
         if len(self.alternatives) > MAX_LISTED:
-            return f"{self.key} ({len(self.alternatives)} alternatives)"
-        texts = [" ".join(t.partition("=")[2] for t in one) for one in self.alternatives]
-        return f"{self.key} ({', '.join(texts)})"
+            return f"{len(self.alternatives)} alternatives"
+        return ", ".join(" ".join(t.partition("=")[2] for t in one) for one in self.alternatives)
 
 
 Dimension = Reals | Integers | Steps | Choices

@@ -48,8 +48,7 @@ def test_the_main_file_describes_every_setting_as_the_schema_does():
 def test_the_file_of_an_option_describes_every_setting_as_the_schema_does(group, name):
     path = f"{group}/{name}.yaml"
     values = yaml.safe_load((conf_dir() / path).read_text())
-    is_fixed = group in schema.FIXED_GROUPS
-    config = schema.FIXED_GROUPS[group] if is_fixed else schema.NAMED_GROUPS[group][name].config
+    config = schema.configs_of(group)[name if group in schema.NAMED_GROUPS else ""]
     declared = {s.name: s.description for s in settings_of(config) if s.name != "name"}
     if name == "proben1":
         # Its files define the split.
@@ -75,8 +74,7 @@ def shown(*overrides):
 def test_the_help_has_key_default_meaning_and_allowed_values(group, name):
     text = shown(f"{group}={name}")
     values = yaml.safe_load((conf_dir() / group / f"{name}.yaml").read_text())
-    is_fixed = group in schema.FIXED_GROUPS
-    config = schema.FIXED_GROUPS[group] if is_fixed else schema.NAMED_GROUPS[group][name].config
+    config = schema.configs_of(group)[name if group in schema.NAMED_GROUPS else ""]
     for s in settings_of(config):
         if s.name in values and s.name != "name":
             assert f" {group}.{s.name}=" in text
@@ -95,8 +93,7 @@ def test_the_reference_has_every_key_with_its_meaning_and_allowed_values():
     names = {f"{group}.name" for group in schema.NAMED_GROUPS}
     assert documented == set(schema.keys()) - names - {*schema.NAMED_GROUPS, *schema.FIXED_GROUPS}
     for group, name in GROUPS:
-        is_fixed = group in schema.FIXED_GROUPS
-        config = schema.FIXED_GROUPS[group] if is_fixed else schema.NAMED_GROUPS[group][name].config
+        config = schema.configs_of(group)[name if group in schema.NAMED_GROUPS else ""]
         for s in settings_of(config):
             end = f" | {s.description} | {s.rule.describe()} |"
             found = [r for r in lines if r.startswith(f"| `{group}.{s.name}`") and r.endswith(end)]

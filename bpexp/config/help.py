@@ -160,15 +160,9 @@ def _groups_without_options() -> list[tuple[str, type[Any]]]:
 
 def _option_entries(group: str, name: str) -> list[Entry]:
     values = yaml.safe_load(option_files(group)[name].read_text(encoding="utf-8")) or {}
-    is_fixed = group in schema.FIXED_GROUPS
-    if not is_fixed and values.get("name") not in schema.NAMED_GROUPS[group]:
-        return []
-    config = (
-        schema.FIXED_GROUPS[group]
-        if is_fixed
-        else schema.NAMED_GROUPS[group][values["name"]].config
-    )
-    return _entries(group, config, values)
+    option = values.get("name") if group in schema.NAMED_GROUPS else ""
+    configs = schema.configs_of(group)
+    return _entries(group, configs[option], values) if option in configs else []
 
 
 def _entries(group: str, config: type, values: Mapping[str, Any]) -> list[Entry]:

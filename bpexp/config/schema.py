@@ -325,6 +325,23 @@ FIXED_GROUPS: dict[str, type[Any]] = {
     "tracking": TrackingConfig,
 }  # fmt: skip
 """Groups that always have the same settings, with their dataclass, in the order of the help."""
+
+
+def configs_of(group: str) -> dict[str, type[Any]]:
+    """The dataclasses of a group's settings.
+
+    Args:
+        group: A group, or any other key.
+
+    Returns:
+        That of each option by its name; that of a group without options by ""; none for a key that
+        is no group.
+    """
+    if group in FIXED_GROUPS:
+        return {"": FIXED_GROUPS[group]}
+    return {name: option.config for name, option in NAMED_GROUPS.get(group, {}).items()}
+
+
 TRAIN = tuple(f.name for f in fields(TrainConfig))
 """The top-level keys on which results depend."""
 RUNTIME = tuple(f.name for f in fields(RuntimeConfig))
@@ -421,6 +438,7 @@ def _declared(config: Any) -> _Declared:
 def _build_group(group: str, values: object) -> Any:
     if group in SHORTHANDS and not isinstance(values, Mapping):
         values = {SHORTHANDS[group].rpartition(".")[2]: values}
+    # This is called for each job, and ``configs_of`` lists all options.
     if group in FIXED_GROUPS:
         return _build_once(FIXED_GROUPS[group], values, f"{group}.")
     options, name = NAMED_GROUPS[group], _group(values, f"{group}.").get("name")
@@ -454,11 +472,12 @@ def _group(values: object, prefix: str) -> Mapping[str, Any]:
 
 def keys() -> list[str]:
     """All keys of the configuration, with dots, sorted."""
-    configs = [
-        (group, option.config) for group, all_ in NAMED_GROUPS.items() for option in all_.values()
-    ]
-    configs += FIXED_GROUPS.items()
-    dotted = {f"{group}.{s.name}" for group, config in configs for s in settings_of(config)}
+    dotted = {
+        f"{group}.{s.name}"
+        for group in (*NAMED_GROUPS, *FIXED_GROUPS)
+        for config in configs_of(group).values()
+        for s in settings_of(config)
+    }
     return sorted({*TRAIN, *RUNTIME, *dotted})
 
 
@@ -470,8 +489,7 @@ def train_keys() -> list[str]:
     """
     names: list[str] = []
     for name in TRAIN:
-        configs = [option.config for option in NAMED_GROUPS.get(name, {}).values()]
-        configs += [FIXED_GROUPS[name]] if name in FIXED_GROUPS else []
+        configs = configs_of(name).values()
         names += [f"{name}.{s.name}" for one in configs for s in settings_of(one)] or [name]
     return list(dict.fromkeys(names))
 
@@ -481,18 +499,15 @@ def options_with(key: str) -> list[str]:
     group, _, name = key.partition(".")
     return [
         option
-        for option, record in NAMED_GROUPS.get(group, {}).items()
-        if any(s.name == name for s in settings_of(record.config))
+        for option, config in configs_of(group).items()
+        if option and any(s.name == name for s in settings_of(config))
     ]
 
 
 def setting_of(key: str) -> Setting | None:
     """The declaration of a dotted key, of any option; None for groups and unknown keys."""
     group, _, name = key.rpartition(".")
-    configs: list[type] = [TrainConfig, RuntimeConfig]
-    if group:
-        configs = [option.config for option in NAMED_GROUPS.get(group, {}).values()]
-        configs += [FIXED_GROUPS[group]] if group in FIXED_GROUPS else []
+    configs = configs_of(group).values() if group else (TrainConfig, RuntimeConfig)
     return next((s for config in configs for s in settings_of(config) if s.name == name), None)
 
 

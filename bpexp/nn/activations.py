@@ -183,7 +183,7 @@ ACTIVATIONS = Registry("activation", [
         lambda arithmetic, z: arithmetic.softmax(z),
         None,
         UNBOUNDED,
-        ActivationNotation("softmax", "eᶻ / Σ eᶻ over the layer", "a (1 − a)", lambda a: a),
+        ActivationNotation("softmax", "eᶻ / Σ eᶻ over the layer"),
         lambda node, z: node("Softmax", z, axis=1),
     ),
 ])  # fmt: skip

@@ -15,14 +15,14 @@ class ActivationNotation(NamedTuple):
     Attributes:
         symbol: Its name in formulas.
         formula: Its value as a formula of z.
-        derivative: Its derivative as a formula of a = f(z).
+        derivative: Its derivative as a formula of a = f(z); "" if it is not elementwise.
         evaluated: From the text of a number a to the derivative with that number.
     """
 
     symbol: str
     formula: str
-    derivative: str
-    evaluated: Callable[[str], str]
+    derivative: str = ""
+    evaluated: Callable[[str], str] = str
 
 
 def factor(text: str) -> str:

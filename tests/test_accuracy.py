@@ -18,8 +18,8 @@ from bpexp.data.file_settings import FileConfig
 from bpexp.data.proben1 import Proben1Config
 from bpexp.data.registry import DataConfig
 from bpexp.data.synthetic import BitsConfig, EncoderConfig
-from bpexp.runs.metrics import METRICS, Split, score
-from bpexp.runs.scores import confusion_matrix
+from bpexp.runs.metrics import METRICS, Split, of_outputs
+from bpexp.runs.output_metrics import confusion_matrix
 
 
 def dataset(Y, *, n_test=0, one_hot=False):
@@ -46,7 +46,7 @@ def test_the_threshold_is_the_same_for_test_rows_of_one_class(tmp_path):
 
 def accuracy(outputs, targets, *, one_hot=False):
     data = dataset([[0, 1], [1, 0], *targets], n_test=len(targets), one_hot=one_hot)
-    return score(data, Split.TEST, np.asarray(outputs))["accuracy"]
+    return of_outputs(data, Split.TEST, np.asarray(outputs))["accuracy"]
 
 
 def test_several_binary_targets_are_compared_label_by_label():
@@ -61,7 +61,7 @@ def test_two_target_columns_of_a_file_are_not_one_hot(tmp_path):
     data = load(FileConfig(name="file", path=str(path), target=("a", "b")))
     assert data.is_classification
     outputs = np.array([[0.9, 0.6], [0.1, 0.9], [0.9, 0.1]])
-    assert score(data, Split.TRAINING, outputs)["accuracy"] == 2 / 3
+    assert of_outputs(data, Split.TRAINING, outputs)["accuracy"] == 2 / 3
 
 
 def test_targets_of_minus_one_and_one_have_the_threshold_zero(tmp_path):
@@ -148,7 +148,7 @@ def test_binary_targets_have_the_scores_of_scikit_learn_in_any_rows(table):
                     targets, predicted, average="macro", zero_division=0.0
                 ),
             }
-        assert score(data, split, outputs[rows]) == pytest.approx(expected, abs=1e-15)
+        assert of_outputs(data, split, outputs[rows]) == pytest.approx(expected, abs=1e-15)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), *[OUTPUTS] * 4), min_size=1, max_size=12))
@@ -158,7 +158,7 @@ def test_one_hot_targets_have_the_scores_of_scikit_learn(rows):
     data = dataset(np.eye(4)[labels], one_hot=True)
     predicted = outputs.argmax(axis=1)
     expected = of_classes(labels, predicted)
-    assert score(data, Split.TRAINING, outputs) == pytest.approx(expected, abs=1e-15)
+    assert of_outputs(data, Split.TRAINING, outputs) == pytest.approx(expected, abs=1e-15)
     matrix = sklearn_metrics.confusion_matrix(labels, predicted, labels=range(4))
     assert confusion_matrix(labels, predicted, 4).tolist() == matrix.tolist()
 
@@ -180,14 +180,14 @@ def test_regressions_have_the_scores_of_scikit_learn(rows):
     }
     if len(Y) > 1:
         expected["r2"] = sklearn_metrics.r2_score(Y, outputs)
-    assert score(data, Split.TRAINING, outputs) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert of_outputs(data, Split.TRAINING, outputs) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def test_a_constant_target_has_r2_1_if_it_is_predicted_and_else_0():
     # scikit-learn gives -1.7e31 for the second: the mean of three times 0.1 is rounded.
     data = replace(dataset([[0.1]] * 3), is_classification=False)
     for outputs, expected in (([0.1] * 3, 1.0), ([0.1, 0.1, 0.2], 0.0)):
-        assert score(data, Split.TRAINING, np.array(outputs)[:, None])["r2"] == expected
+        assert of_outputs(data, Split.TRAINING, np.array(outputs)[:, None])["r2"] == expected
 
 
 def test_runs_have_the_scores_of_training_validation_and_test_rows(tmp_path):
@@ -198,7 +198,7 @@ def test_runs_have_the_scores_of_training_validation_and_test_rows(tmp_path):
     }  # fmt: skip
     result = bpexp.train(data=file, model="regressor", lr=1e-6, epochs=20)
     data = load(parse(compose_settings({"data": file}))[0].data)
-    scores = score(data, Split.TRAINING, result.predictions)
+    scores = of_outputs(data, Split.TRAINING, result.predictions)
     assert result.metrics["rmse"] == scores["rmse"]
     assert result.metrics["test_rmse"] ** 2 == pytest.approx(result.metrics["test_loss"])
     of_classes = ("accuracy", "balanced_accuracy", "macro_f1")

@@ -7,9 +7,9 @@ from bpexp.data.dataset import Dataset
 from bpexp.render import confusion_svg
 from bpexp.render.wording import counted
 from bpexp.runs.metrics import class_codes
+from bpexp.runs.output_metrics import confusion_matrix
 from bpexp.runs.predictions_file import label_texts, parts
 from bpexp.runs.result import Outcome, TrainResult
-from bpexp.runs.scores import confusion_matrix
 
 TABLE, PICTURE = "confusion_matrix.csv", "confusion_matrix.svg"
 MIN_ROWS = 20

@@ -21,7 +21,7 @@ import numpy as np
 
 from bpexp.data.dataset import Dataset
 from bpexp.fields import Registry
-from bpexp.runs import scores
+from bpexp.runs import output_metrics
 from bpexp.runs.result import Outcome, TrainResult, Validation
 from bpexp.typing import Array
 
@@ -69,8 +69,8 @@ class Evaluation:
     validation_outputs: Array | None = None
 
     @cached_property
-    def scores(self) -> Mapping[Split, Mapping[str, float]]:
-        """The scores of the outputs on each kind of rows by name, see ``runs.scores``.
+    def output_metrics(self) -> Mapping[Split, Mapping[str, float]]:
+        """The metrics of the outputs on each kind of rows by name, see ``runs.output_metrics``.
 
         Empty for rows that the data set does not have, and for a diverged run.
         """
@@ -82,13 +82,13 @@ class Evaluation:
         if self.result.outcome is Outcome.DIVERGED:
             return {split: {} for split in outputs}
         return {
-            split: {} if values is None else score(self.dataset, split, values)
+            split: {} if values is None else of_outputs(self.dataset, split, values)
             for split, values in outputs.items()
         }
 
 
-def score(dataset: Dataset, split: Split, outputs: Array) -> Mapping[str, float]:
-    """The scores of outputs by name, see ``runs.scores``.
+def of_outputs(dataset: Dataset, split: Split, outputs: Array) -> Mapping[str, float]:
+    """The metrics of outputs by name, see ``runs.output_metrics``.
 
     Args:
         dataset: The data set.
@@ -96,11 +96,11 @@ def score(dataset: Dataset, split: Split, outputs: Array) -> Mapping[str, float]
         outputs: The outputs on these rows, (n_rows, n_outputs).
     """
     if not dataset.is_classification:
-        return scores.of_numbers(_targets(dataset, split), outputs)
+        return output_metrics.of_numbers(_targets(dataset, split), outputs)
     targets, predicted = class_codes(dataset, split), dataset.class_codes(outputs)
     if predicted.ndim == 2:
-        return scores.of_labels(targets > 0, predicted > 0)
-    return scores.of_classes(targets, predicted, dataset.n_classes)
+        return output_metrics.of_labels(targets > 0, predicted > 0)
+    return output_metrics.of_classes(targets, predicted, dataset.n_classes)
 
 
 def _targets(dataset: Dataset, split: Split) -> Array:
@@ -112,7 +112,7 @@ def _targets(dataset: Dataset, split: Split) -> Array:
 
 # Cached, because all runs of a sweep have the same targets.
 @lru_cache(maxsize=48)
-def class_codes(dataset: Dataset, split: Split) -> scores.Codes:
+def class_codes(dataset: Dataset, split: Split) -> output_metrics.Codes:
     """The classes of the targets of a kind of rows, see ``Dataset.class_codes``."""
     return dataset.class_codes(_targets(dataset, split))
 
@@ -164,7 +164,7 @@ def _test_squared_error(run: Evaluation) -> float | None:
     """The squared error of the outputs, which is the test loss only of the loss half_squared."""
     if run.test_outputs is None or run.result.outcome is Outcome.DIVERGED:
         return None
-    error = scores.mean_squared_error(run.dataset.Y_test, run.test_outputs)
+    error = output_metrics.mean_squared_error(run.dataset.Y_test, run.test_outputs)
     return None if math.isnan(error) else error
 
 
@@ -172,8 +172,8 @@ def _lowest_validation_loss(run: Evaluation) -> float | None:
     return run.result.lowest_validation_loss
 
 
-def _score(name: str, split: Split, run: Evaluation) -> float | None:
-    return run.scores[split].get(name)
+def _output_metric(name: str, split: Split, run: Evaluation) -> float | None:
+    return run.output_metrics[split].get(name)
 
 
 def _of_rows(split: Split) -> list[Metric]:
@@ -182,7 +182,7 @@ def _of_rows(split: Split) -> list[Metric]:
     words = prefix.replace("_", " ")
 
     def metric(name: str, label: str, direction: Direction, **others: Any) -> Metric:
-        compute = partial(_score, name, split)
+        compute = partial(_output_metric, name, split)
         return Metric(prefix + name, words + label, direction, split, compute, **others)
 
     least, greatest = Direction.MINIMIZE, Direction.MAXIMIZE

@@ -17,8 +17,8 @@ from bpexp.sweeps.samplers.trials import Trial
 if TYPE_CHECKING:
     from bpexp.sweeps.race_result import RaceResult
 
-Scores = Callable[[Sequence[Job]], Sequence[float | None]]
-"""The scores of jobs that have been trained, see ``Sampler.tell``."""
+ScoresOf = Callable[[Sequence[Job]], Sequence[float | None]]
+"""Returns the scores of jobs that have been trained, see ``Sampler.tell``."""
 
 
 class OtherProposalsError(ConfigError):
@@ -37,14 +37,14 @@ class Generations:
     sampler: Sampler
     compose: Callable[[Any], Mapping[str, Any]]
 
-    def catch_up(self, plan: Plan, scores: Scores) -> int:
+    def catch_up(self, plan: Plan, scores_of: ScoresOf) -> int:
         """Bring the sampler to the last generation of a plan, whose jobs are trained.
 
         The sampler of a new sweep is there: the plan has one generation.
 
         Args:
             plan: The plan.
-            scores: The scores of jobs.
+            scores_of: Returns the scores of jobs.
 
         Returns:
             The index of the first job of the last generation.
@@ -94,7 +94,7 @@ class ReplayedGenerations(Generations):
         sampler: A new sampler, whose ``ask`` has not been called.
     """
 
-    def catch_up(self, plan: Plan, scores: Scores) -> int:
+    def catch_up(self, plan: Plan, scores_of: ScoresOf) -> int:
         """Ask for the generations of the plan again, and tell all but the last one's scores.
 
         Raises:
@@ -111,7 +111,7 @@ class ReplayedGenerations(Generations):
                 )
             if last == len(plan.jobs):
                 return first
-            self.sampler.tell(scores(plan.jobs[first:last]))
+            self.sampler.tell(scores_of(plan.jobs[first:last]))
             first = last
 
 

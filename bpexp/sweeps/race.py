@@ -13,7 +13,7 @@ from bpexp.config.options import key_of
 from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import TrainConfig, flatten, plain
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.generations import ReplayedGenerations, Scores
+from bpexp.sweeps.generations import ReplayedGenerations, ScoresOf
 from bpexp.sweeps.job import Job, by_combination
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.race_result import RacedCombination, RaceResult
@@ -59,15 +59,15 @@ class RaceGenerations(ReplayedGenerations):
         return RaceResult(combinations, int(race.best), race.end, objective, plan.runtime.seeds)
 
 
-def replayed(plan: Plan, scores: Scores) -> RaceResult:
+def replayed(plan: Plan, scores_of: ScoresOf) -> RaceResult:
     """How a race came out whose jobs are all trained.
 
     Raises:
         OtherProposalsError: The scores give other numbers of seeds than the plan has.
     """
     generations = RaceGenerations.of_plan(plan)
-    first = generations.catch_up(plan, scores)
-    generations.sampler.tell(scores(plan.jobs[first:]))
+    first = generations.catch_up(plan, scores_of)
+    generations.sampler.tell(scores_of(plan.jobs[first:]))
     return generations.race(plan)
 
 

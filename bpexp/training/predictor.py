@@ -18,7 +18,7 @@ from bpexp.data import Dataset, new_rows, python_tables
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
-from bpexp.runs import scores
+from bpexp.runs import output_metrics
 from bpexp.runs.result import Outcome, TrainResult, extended
 from bpexp.training.run_batch import make_network
 from bpexp.typing import Array
@@ -168,7 +168,7 @@ class Predictor:
         n = len(targets)
         if n < 2:
             raise ConfigError(f"R² needs at least two rows, got {n}.")
-        values = scores.of_numbers(targets.reshape(n, -1), predicted.reshape(n, -1))
+        values = output_metrics.of_numbers(targets.reshape(n, -1), predicted.reshape(n, -1))
         return values.get("r2", float("nan"))
 
 

@@ -1,8 +1,8 @@
-"""Scores of outputs against targets, as ``sklearn.metrics`` defines them.
+"""Metrics of outputs against targets, as ``sklearn.metrics`` defines them.
 
 They are computed with NumPy: importing scikit-learn takes longer than training a short run, and
 its functions take longer than a short run on few rows. Sums are taken in order, so that the bits
-of a score do not depend on the machine.
+of a metric do not depend on the machine.
 
 >>> classes = of_classes(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
 >>> classes["accuracy"] == 2 / 3, classes["balanced_accuracy"]
@@ -21,12 +21,12 @@ from bpexp.typing import Array
 
 Codes = NDArray[np.integer[Any]]
 """Classes as whole numbers from 0."""
-Scores = dict[str, float]
-"""Values by the name of the score."""
+Values = dict[str, float]
+"""Values by the name of the metric."""
 
 
-def of_classes(targets: Codes, predicted: Codes, n_classes: int) -> Scores:
-    """Scores of a classification where each row has one class.
+def of_classes(targets: Codes, predicted: Codes, n_classes: int) -> Values:
+    """Metrics of a classification where each row has one class.
 
     Args:
         targets: The class of each row, (n_samples,), at least one.
@@ -49,8 +49,8 @@ def of_classes(targets: Codes, predicted: Codes, n_classes: int) -> Scores:
     }
 
 
-def of_labels(targets: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Scores:
-    """Scores of a classification with several binary labels.
+def of_labels(targets: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Values:
+    """Metrics of a classification with several binary labels.
 
     Args:
         targets: Which labels each row has, (n_samples, n_labels), at least one row.
@@ -67,8 +67,8 @@ def of_labels(targets: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Score
     return {"accuracy": exact / len(targets), "macro_f1": sum(f1) / len(f1)}
 
 
-def of_numbers(targets: Array, predicted: Array) -> Scores:
-    """Scores of a regression; those of several targets are averaged.
+def of_numbers(targets: Array, predicted: Array) -> Values:
+    """Metrics of a regression; those of several targets are averaged.
 
     Args:
         targets: (n_samples, n_outputs), at least one row.
@@ -77,7 +77,7 @@ def of_numbers(targets: Array, predicted: Array) -> Scores:
     Returns:
         ``rmse``, the root of the mean squared error; ``mae``, the mean absolute error; and, with
         at least two rows, ``r2``, the coefficient of determination. It is 1 for a constant target
-        that is predicted without an error, and 0 if there is one. A score that is not a number,
+        that is predicted without an error, and 0 if there is one. A metric that is not a number,
         since an error is too large, is left out.
     """
     n = len(targets)

@@ -33,10 +33,9 @@ PANEL_TERMS = 128
 panel, which stays in the L1 cache while all rows use it."""
 PANEL_COLUMNS = 256
 """Columns whose panels are copied at once. They fit into the L2 cache."""
-LEFT_PANEL_ROWS = 24
-"""Rows of a panel of copied left numbers: whole tiles, of 3 or 4 rows, and whole vectors."""
-PANEL_ROWS = 5 * LEFT_PANEL_ROWS
-"""Rows whose left numbers are copied at once. They fit into the L2 cache."""
+PANEL_ROWS = 120
+"""Rows whose left numbers are copied at once: whole tiles, of 3 or 4 rows. They fit into the L2
+cache."""
 MIN_BLOCKED_ROWS, MIN_BLOCKED_TERMS = 16, 16
 """Size of a product from which blocking it is faster."""
 MAX_UNPACKED_TERMS = 32
@@ -132,9 +131,7 @@ class Layout:
             transposed={i: workspace.allocate(widths[i] * row_lengths[i - 1]) for i in layers[1:]},
             loss_terms=(loss_terms := workspace.allocate(row_lengths[layers[-1]])),
             packed_right=workspace.allocate(PANEL_TERMS * min(PANEL_COLUMNS, longest_row)),
-            packed_left=workspace.allocate(
-                PANEL_TERMS * min(PANEL_ROWS, longest_row + LEFT_PANEL_ROWS)
-            ),
+            packed_left=workspace.allocate(PANEL_TERMS * min(PANEL_ROWS, longest_row)),
             workspace_size=workspace.size,
             thread_size=workspace.size - loss_terms,
         )

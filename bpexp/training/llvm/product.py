@@ -29,7 +29,6 @@ from bpexp.training.llvm.codegen import (
 )
 from bpexp.training.llvm.lane_layout import LANES
 from bpexp.training.llvm.layout import (
-    LEFT_PANEL_ROWS,
     MAX_UNPACKED_TERMS,
     MIN_BLOCKED_ROWS,
     MIN_BLOCKED_TERMS,
@@ -208,20 +207,25 @@ def _add_block(b: ir.IRBuilder, block: ProductArguments, tile: Tile) -> None:
     is_long = b.icmp_signed(">", block.terms, INDEX(MAX_UNPACKED_TERMS))
     is_left_packed = b.and_(is_transposed, is_long)
     with b.if_then(is_left_packed):
-        _pack_left(b, block)
+        _pack_left(b, block, tile)
     for first_column, n_vectors in tiled_loops(b, block.columns, _halvings(tile.vectors), LANES):
         with first_column as column:
             # The panels lie one after the other.
             data = b.gep(block.packed_right, [b.mul(column, block.terms)])
             panel = Matrix(b, data, INDEX(n_vectors * LANES))
-            with for_range(b, 0, block.rows, LEFT_PANEL_ROWS) as first_row:
-                part = _left_panel(b, block, first_row, is_left_packed)
-                for first_tile, n_rows in tiled_loops(b, part.rows, [tile.rows, 1], 1):
-                    with first_tile as row:
-                        size = Tile(n_rows, n_vectors, tile.held)
-                        place = _starting_at(b, part, row, column)
-                        _prefetch_next_tile(b, place, size)
-                        _add_tile(b, place, panel, size, left_group_size=1)
+            for first_row, n_rows in tiled_loops(b, block.rows, [tile.rows, 1], 1):
+                with first_row as row:
+                    place = _starting_at(b, block, row, column)
+                    place = place._replace(
+                        left=b.select(is_left_packed, _left_panel(b, block, row), place.left),
+                        left_row_stride=b.select(is_left_packed, INDEX(1), block.left_row_stride),
+                        left_term_stride=b.select(
+                            is_left_packed, INDEX(n_rows), block.left_term_stride
+                        ),
+                    )
+                    size = Tile(n_rows, n_vectors, tile.held)
+                    _prefetch_next_tile(b, place, size)
+                    _add_tile(b, place, panel, size, left_group_size=1)
 
 
 def _starting_at(
@@ -242,30 +246,6 @@ def _prefetch_next_tile(b: ir.IRBuilder, place: ProductArguments, tile: Tile) ->
         prefetch(b, sums.address(tile.rows + row, vector * LANES))
 
 
-def _left_panel(
-    b: ir.IRBuilder, block: ProductArguments, first_row: Any, is_left_packed: Any
-) -> ProductArguments:
-    """Return the arguments for a panel of ``left``, with addresses and strides to read it by.
-
-    Each panel of the packed matrix has ``LEFT_PANEL_ROWS`` rows side by side, the last one fewer.
-    """
-    rows = minimum(b, b.sub(block.rows, first_row), INDEX(LEFT_PANEL_ROWS))
-    is_whole = b.icmp_signed("<=", b.add(first_row, rows), _n_packed_rows(b, block))
-    is_packed = b.and_(is_left_packed, is_whole)
-    part = _starting_at(b, block._replace(rows=rows), first_row, 0)
-    packed = b.gep(block.packed_left, [b.mul(first_row, block.terms)])
-    return part._replace(
-        left=b.select(is_packed, packed, part.left),
-        left_row_stride=b.select(is_packed, INDEX(1), part.left_row_stride),
-        left_term_stride=b.select(is_packed, INDEX(LEFT_PANEL_ROWS), part.left_term_stride),
-    )
-
-
-def _n_packed_rows(b: ir.IRBuilder, block: ProductArguments) -> Any:
-    """How many rows of ``left`` are packed: whole vectors. Reading more could exceed the array."""
-    return b.and_(block.rows, INDEX(-LANES))
-
-
 def _pack_right(b: ir.IRBuilder, part: ProductArguments, tile: Tile) -> None:
     """Append code that copies ``right`` to ``packed_right``, one panel after the other."""
     right = Matrix(b, part.right, part.stride)
@@ -279,15 +259,22 @@ def _pack_right(b: ir.IRBuilder, part: ProductArguments, tile: Tile) -> None:
                     panel.store(numbers, term, k * LANES)
 
 
-def _pack_left(b: ir.IRBuilder, block: ProductArguments) -> None:
-    """Append code that copies ``left``, read transposed, to ``packed_left``, panel by panel."""
-    n_rows, left = _n_packed_rows(b, block), Matrix(b, block.left, block.left_term_stride)
-    with for_range(b, 0, n_rows, LEFT_PANEL_ROWS) as first_row:
-        data = b.gep(block.packed_left, [b.mul(first_row, block.terms)])
-        panel = Matrix(b, data, INDEX(LEFT_PANEL_ROWS))
-        n_left = minimum(b, b.sub(n_rows, first_row), INDEX(LEFT_PANEL_ROWS))
-        with for_range(b, 0, block.terms) as term, for_range(b, 0, n_left, LANES) as row:
-            panel.store(left.load(term, b.add(first_row, row)), term, row)
+def _pack_left(b: ir.IRBuilder, block: ProductArguments, tile: Tile) -> None:
+    """Append code that copies ``left``, read transposed, to ``packed_left``, one panel per tile."""
+    left = Matrix(b, block.left, block.left_term_stride)
+    with for_range(b, 0, block.terms) as term:
+        for first_row, n_rows in tiled_loops(b, block.rows, [tile.rows, 1], 1):
+            with first_row as row:
+                panel = Matrix(b, _left_panel(b, block, row), INDEX(n_rows))
+                numbers = ir.VectorType(NUMBER, n_rows).as_pointer()
+                source = b.bitcast(left.address(term, row), numbers)
+                target = b.bitcast(panel.address(term), numbers)
+                b.store(b.load(source, align=8), target, align=8)
+
+
+def _left_panel(b: ir.IRBuilder, block: ProductArguments, row: Any) -> Any:
+    """Return the address of the packed left numbers of the tile that begins at a row."""
+    return b.gep(block.packed_left, [b.mul(row, block.terms)])
 
 
 def _add_tile(

@@ -180,12 +180,16 @@ def test_weighted_losses_are_ranked_apart_and_accuracies_together():
     settings = [{k: str(v) for k, v in flatten(plain(job.config)).items()} for job in jobs]
     before = {key: value for key, value in settings[0].items() if key != "model.class_weight"}
     for name, n_parts in (("final_loss", 2), ("balanced_accuracy", 1)):
-        scales = [comparability.scale(one, objectives()[name]) for one in (*settings, before)]
-        assert len(comparability.parts(scales)) == n_parts
+        decisive = [
+            comparability.decisive_settings(one, objectives()[name]) for one in (*settings, before)
+        ]
+        assert len(comparability.parts(decisive)) == n_parts
         # A run that was stored before there was such a setting has none.
-        assert scales[2] == scales[0]
-    scales = [comparability.scale(one, objectives()["final_loss"]) for one in settings]
-    other = comparability.alternative(scales, objectives()["final_loss"], objectives())
+        assert decisive[2] == decisive[0]
+    decisive = [
+        comparability.decisive_settings(one, objectives()["final_loss"]) for one in settings
+    ]
+    other = comparability.alternative(decisive, objectives()["final_loss"], objectives())
     assert other == "balanced_accuracy"
 
 

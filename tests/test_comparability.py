@@ -43,7 +43,7 @@ def jobs_of(shared, *axes):
 
 
 def parts_of(jobs, name):
-    return list(comparability.parts(comparable.scales(jobs, objectives()[name])))
+    return list(comparability.parts(comparable.decisive_settings(jobs, objectives()[name])))
 
 
 @pytest.mark.parametrize("name", LOSS_METRICS)
@@ -106,9 +106,9 @@ def test_every_setting_of_a_data_set_that_declares_what_it_changes_exists():
 def test_what_makes_other_data_is_part_of_what_a_comparison_needs(shared):
     (job,) = jobs_of(shared, ("seed=1",))
     settings = {key: format_setting(value) for key, value in flatten(plain(job.config)).items()}
-    scale = comparability.scale(settings, objectives()["accuracy"])
+    decisive = comparability.decisive_settings(settings, objectives()["accuracy"])
     measured = comparability.measured_keys(settings)
-    assert {"data.name", "data.test_fraction", "data.folds", *scale} <= set(measured)
+    assert {"data.name", "data.test_fraction", "data.folds", *decisive} <= set(measured)
     assert not {"data.standardize", "data.fold", "data.split_seed"} & set(measured)
 
 

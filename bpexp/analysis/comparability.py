@@ -56,10 +56,10 @@ def check(
             f"{parts.values_of(differing)}."
         )
     criteria = ["stop.loss", "stop.tolerance"] if objective.is_time else []
-    scales = [comparability.scale(one, objective) for one in found]
-    differing = parts.first_differing([*criteria, *_union(scales)])
+    decisive = [comparability.decisive_settings(one, objective) for one in found]
+    differing = parts.first_differing([*criteria, *_union(decisive)])
     if differing is not None:
-        other = _alternative(grouped, scales, ranked_by)
+        other = _alternative(grouped, decisive, ranked_by)
         advice = f"; use --measure {other}" if other else ""
         raise ConfigError(
             f"{what} cannot be compared by {objective.label}: {parts.values_of(differing)}{advice}."
@@ -79,29 +79,29 @@ def check_one_ranking(grouped: Grouped, objective: Objective) -> None:
         ConfigError: They are on different data, or have losses of different kinds.
     """
     settings = _settings(grouped.groups[0].table.frame)
-    scales = [comparability.scale(one, objective) for one in settings]
-    found = list(comparability.parts(scales))
+    decisive = [comparability.decisive_settings(one, objective) for one in settings]
+    found = list(comparability.parts(decisive))
     if len(found) <= 1:
         return
-    other = _alternative(grouped, scales, objective)
+    other = _alternative(grouped, decisive, objective)
     advice = f"--measure {other}, or " if other else ""
-    why = comparability.why(scales, objective)
+    why = comparability.why(decisive, objective)
     raise ConfigError(f"{why}; add {advice}--only {found[0]} for a part of the runs.")
 
 
 def _alternative(
-    grouped: Grouped, scales: Sequence[Mapping[str, str]], objective: Objective
+    grouped: Grouped, decisive: Sequence[Mapping[str, str]], objective: Objective
 ) -> str:
     """What the user can type for ``--measure`` instead of an objective; "" if there is nothing."""
     available = [other.name for other in available_objectives(grouped)]
-    return comparability.alternative(scales, objective, available)
+    return comparability.alternative(decisive, objective, available)
 
 
 def _settings(frame: "pd.DataFrame") -> list[dict[str, str]]:
     """The different combinations of the settings that decide what can be compared, sorted."""
-    decisive = [key for key in keys() if key in frame and key.startswith(comparability.GROUPS)]
-    rows = frame[decisive].apply(labels_of).drop_duplicates().to_numpy().tolist()
-    return [dict(zip(decisive, row, strict=True)) for row in sorted(rows)]
+    names = [key for key in keys() if key in frame and key.startswith(comparability.GROUPS)]
+    rows = frame[names].apply(labels_of).drop_duplicates().to_numpy().tolist()
+    return [dict(zip(names, row, strict=True)) for row in sorted(rows)]
 
 
 def _union(parts: Iterable[Iterable[str]]) -> list[str]:

@@ -6,9 +6,9 @@ settings of a data set declare what they change, see ``data.registry.DataConfig`
 
 >>> loss = objectives()["final_loss"]
 >>> runs = [{"data.name": "iris", "model.loss": name} for name in ("half_squared", "cross_entropy")]
->>> parts([scale(run, loss) for run in runs])
+>>> parts([decisive_settings(run, loss) for run in runs])
 {'model.loss=half_squared': [0], 'model.loss=cross_entropy': [1]}
->>> parts([scale(run, objectives()["accuracy"]) for run in runs])
+>>> parts([decisive_settings(run, objectives()["accuracy"]) for run in runs])
 {'': [0, 1]}
 """
 
@@ -27,7 +27,7 @@ Settings = Mapping[str, str]
 """Values of settings, as text, by dotted key."""
 
 
-def scale(settings: Settings, objective: Objective) -> dict[str, str]:
+def decisive_settings(settings: Settings, objective: Objective) -> dict[str, str]:
     """The settings that decide what the values of an objective can be compared with.
 
     Args:
@@ -61,54 +61,54 @@ def depends_on_output(loss: str) -> bool:
     return known is None or "" not in known.per_row_by_output
 
 
-def parts(scales: Sequence[Mapping[str, str]]) -> dict[str, list[int]]:
+def parts(decisive: Sequence[Mapping[str, str]]) -> dict[str, list[int]]:
     """The runs that can be ranked together.
 
     Args:
-        scales: The ``scale`` of each run.
+        decisive: The ``decisive_settings`` of each run.
 
     Returns:
         The positions of the runs of each part, by the settings that tell it from the others, as a
         user types them; the only part has the name ``""``.
     """
-    keys = differing(scales)
+    keys = differing(decisive)
     found: dict[str, list[int]] = {}
-    for index, one in enumerate(scales):
+    for index, one in enumerate(decisive):
         name = shlex.join(f"{key}={one[key]}" for key in keys if key in one)
         found.setdefault(name, []).append(index)
     return found
 
 
-def differing(scales: Sequence[Mapping[str, str]]) -> list[str]:
-    """The keys that tell the scales of runs apart, without those that follow from others."""
+def differing(decisive: Sequence[Mapping[str, str]]) -> list[str]:
+    """The keys of decisive settings that tell runs apart, without those that follow from others."""
     keys: list[str] = []
     n_apart = 1
-    for key in dict.fromkeys(key for one in scales for key in one):
-        n = len({tuple(one.get(k) for k in (*keys, key)) for one in scales})
+    for key in dict.fromkeys(key for one in decisive for key in one):
+        n = len({tuple(one.get(k) for k in (*keys, key)) for one in decisive})
         if n > n_apart:
             keys, n_apart = [*keys, key], n
     return keys
 
 
-def why(scales: Sequence[Mapping[str, str]], objective: Objective) -> str:
+def why(decisive: Sequence[Mapping[str, str]], objective: Objective) -> str:
     """Why runs cannot be ranked together by an objective, as the start of a sentence.
 
     Args:
-        scales: Their scales, which differ.
+        decisive: Their decisive settings, which differ.
         objective: The objective.
     """
-    if is_of_data(differing(scales)):
-        of_data = [{key: one[key] for key in one if is_of_data([key])} for one in scales]
+    if is_of_data(differing(decisive)):
+        of_data = [{key: one[key] for key in one if is_of_data([key])} for one in decisive]
         return f"Runs on different data are not ranked together ({listed_briefly(parts(of_data))})"
-    return f"The {objective.label} is not the same quantity for {listed_briefly(parts(scales))}"
+    return f"The {objective.label} is not the same quantity for {listed_briefly(parts(decisive))}"
 
 
 def measured_keys(settings: Settings) -> list[str]:
     """The settings that decide which rows and targets a run is measured on.
 
-    They are more than the data keys of ``scale``: runs on several splits of the same data are
-    ranked together, but two values or two sweeps are compared on the same split only. Settings
-    that number replicates are left out.
+    They are more than the data keys of ``decisive_settings``: runs on several splits of the same
+    data are ranked together, but two values or two sweeps are compared on the same split only.
+    Settings that number replicates are left out.
     """
     source, names = _declared(settings)
     keys = [f"data.{name}" for name in names if name not in source.prepares]
@@ -116,37 +116,37 @@ def measured_keys(settings: Settings) -> list[str]:
 
 
 def is_of_data(keys: Sequence[str]) -> bool:
-    """Whether runs that differ in these keys of their scales are on different data."""
+    """Whether runs that differ in these decisive settings are on different data."""
     return any(key.startswith("data.") and key not in unit_keys() for key in keys)
 
 
 def unit_keys() -> set[str]:
-    """The settings of data that are part of a ``scale`` because they change a unit."""
-    scales = {name for source in DATA_SOURCES.values() for name in source.config.rescales}
-    return {SCALE_TARGET, *(f"data.{name}" for name in scales)}
+    """The settings of data that are decisive because they change a unit."""
+    rescaling = {n for source in DATA_SOURCES.values() for n in source.config.rescales}
+    return {SCALE_TARGET, *(f"data.{name}" for name in rescaling)}
 
 
 def alternative(
-    scales: Sequence[Mapping[str, str]], objective: Objective, available: Container[str]
+    decisive: Sequence[Mapping[str, str]], objective: Objective, available: Container[str]
 ) -> str:
     """The name of an objective that can rank runs together whose losses are different.
 
     Args:
-        scales: The scales of the runs, which differ.
+        decisive: The decisive settings of the runs, which differ.
         objective: The objective that cannot rank them; the other one is of the same rows.
         available: The names of the objectives that the runs have.
 
     Returns:
         The name; "" if there is none, or if the runs are on different data.
     """
-    if is_of_data(differing(scales)):
+    if is_of_data(differing(decisive)):
         return ""
     names = [
         other.name
         for other in objectives().values()
         if other.unit is Unit.NONE and not other.is_time and other.split is objective.split
     ]
-    if CLASS_WEIGHT in differing(scales):
+    if CLASS_WEIGHT in differing(decisive):
         # The weights are for small classes, on which accuracy hardly depends.
         names.sort(key=lambda name: "balanced_accuracy" not in name)
     return next((name for name in names if name in available), "")

@@ -10,8 +10,8 @@ from bpexp.runs.objective import Objective
 from bpexp.sweeps.job import Job, format_setting
 
 
-def scales(jobs: Iterable[Job], objective: Objective) -> list[dict[str, str]]:
-    """The ``comparability.scale`` of each job, which many jobs have in common."""
+def decisive_settings(jobs: Iterable[Job], objective: Objective) -> list[dict[str, str]]:
+    """The ``comparability.decisive_settings`` of each job, which many jobs have in common."""
     known: dict[tuple[Any, ...], dict[str, str]] = {}
     of_jobs = []
     for job in jobs:
@@ -19,25 +19,27 @@ def scales(jobs: Iterable[Job], objective: Objective) -> list[dict[str, str]]:
         key = (config.data, config.model, config.stop)
         if key not in known:
             shared = {"data": config.data, "model": config.model, "stop": config.stop}
-            known[key] = scale_of({name: plain(part) for name, part in shared.items()}, objective)
+            known[key] = decisive_settings_of(
+                {name: plain(part) for name, part in shared.items()}, objective
+            )
         of_jobs.append(known[key])
     return of_jobs
 
 
-def scale_of(values: Mapping[str, Any], objective: Objective) -> dict[str, str]:
-    """The ``comparability.scale`` of a composed configuration."""
+def decisive_settings_of(values: Mapping[str, Any], objective: Objective) -> dict[str, str]:
+    """The ``comparability.decisive_settings`` of a composed configuration."""
     texts = {key: format_setting(value) for key, value in flatten(values).items()}
-    return comparability.scale(texts, objective)
+    return comparability.decisive_settings(texts, objective)
 
 
 def sentence(jobs: Sequence[Job], objective: Objective) -> str:
     """Why the runs of a sweep are not ranked together, and what ranks them; "" if they are."""
-    scales_of_jobs = scales(jobs, objective)
-    if len(comparability.parts(scales_of_jobs)) <= 1:
+    of_jobs = decisive_settings(jobs, objective)
+    if len(comparability.parts(of_jobs)) <= 1:
         return ""
-    other = _alternative(jobs, scales_of_jobs, objective)
+    other = _alternative(jobs, of_jobs, objective)
     advice = f"objective={other} ranks all of them" if other else "each part has its own ranking"
-    return f"{comparability.why(scales_of_jobs, objective)}; {advice}."
+    return f"{comparability.why(of_jobs, objective)}; {advice}."
 
 
 def check(jobs: Sequence[Job], objective: Objective, runtime: RuntimeConfig) -> None:
@@ -54,29 +56,29 @@ def check(jobs: Sequence[Job], objective: Objective, runtime: RuntimeConfig) -> 
     }
     wanted = next((name for name, is_set in needs.items() if is_set), "")
     if wanted and sentence(jobs, objective):
-        raise not_together(jobs, scales(jobs, objective), objective, wanted)
+        raise not_together(jobs, decisive_settings(jobs, objective), objective, wanted)
 
 
 def not_together(
-    jobs: Sequence[Job], scales: Sequence[Mapping[str, str]], objective: Objective, wanted: str
+    jobs: Sequence[Job], decisive: Sequence[Mapping[str, str]], objective: Objective, wanted: str
 ) -> ConfigError:
     """The error of runs that cannot be ranked together.
 
     Args:
         jobs: Some of the runs, which tell the metrics that all have.
-        scales: The scales of the runs.
+        decisive: The decisive settings of the runs.
         objective: The objective.
         wanted: What needs a ranking of all runs.
     """
-    other = _alternative(jobs, scales, objective)
+    other = _alternative(jobs, decisive, objective)
     advice = f"add objective={other}" if other else "sweep each of them on its own"
-    why = comparability.why(scales, objective)
+    why = comparability.why(decisive, objective)
     return ConfigError(f"{why}, but {wanted} needs one ranking; {advice}.")
 
 
 def _alternative(
-    jobs: Sequence[Job], scales: Sequence[Mapping[str, str]], objective: Objective
+    jobs: Sequence[Job], decisive: Sequence[Mapping[str, str]], objective: Objective
 ) -> str:
     datasets = {id(job.dataset): job.dataset for job in jobs}.values()
     available = set.intersection(*(set(metrics.of_dataset(dataset)) for dataset in datasets))
-    return comparability.alternative(scales, objective, available)
+    return comparability.alternative(decisive, objective, available)

@@ -133,7 +133,7 @@ def rank_parts(
         At least one ranking.
     """
     rows = list(rows)
-    found = comparability.parts(comparable.scales([row.job for row in rows], objective))
+    found = comparability.parts(comparable.decisive_settings([row.job for row in rows], objective))
     if len(found) <= 1:
         return [rank(rows, objective, planned)]
     return [

@@ -107,7 +107,7 @@ def _check_one_ranking(
         ConfigError: They cannot.
     """
     jobs = [job for point in space.alternatives(("data", "model", "stop")) for job in point]
-    found = [comparable.scale_of(values, plan.objective) for values in compose(jobs)]
+    found = [comparable.decisive_settings_of(values, plan.objective) for values in compose(jobs)]
     if comparability.differing(found):
         raise comparable.not_together(plan.jobs, found, plan.objective, "a search")
 

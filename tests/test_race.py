@@ -171,7 +171,7 @@ def test_the_centers_of_a_race_by_epochs_are_the_means_that_rank_it():
         for job, of_job in zip(plan.jobs, scores, strict=True)
     ]
     race = RaceResult(
-        combinations, 1, RaceEnd.NO_MORE_SEEDS, TIME, SeedsConfig(name="auto", block=10)
+        combinations, 1, RaceEnd.NO_MORE_SEEDS, TIME, SeedsConfig(name="auto", block=10), 1000.0
     )
     first, second = (race.centers_by_seeds(combination) for combination in combinations)
     assert list(first) == list(second) == [10, 20]
@@ -204,7 +204,12 @@ def result_of(sampler, objective=LOSS):
         )
     ]  # fmt: skip
     return RaceResult(
-        combinations, int(race.best), race.end, objective, SeedsConfig(name="auto", width=None)
+        combinations,
+        int(race.best),
+        race.end,
+        objective,
+        SeedsConfig(name="auto", width=None),
+        100.0,
     )
 
 

@@ -7,16 +7,13 @@ import pandas as pd
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
 from bpexp.runs.objective import Objective, objectives
-from bpexp.runs.result import Outcome
 from bpexp.sweeps import resume
 from bpexp.sweeps.race import replayed
 from bpexp.sweeps.race_result import RaceResult
+from bpexp.sweeps.ranking import SCORED
 from bpexp.sweeps.sweep_integrity import AlteredFileError
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
-
-COMPARED = (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED)
-"""Outcomes of runs whose score a race is told, as by ``sweeps.ranking.scores_to_tell``."""
 
 
 class RaceFinding(NamedTuple):
@@ -57,7 +54,7 @@ def find(
         return RaceFinding(f"The race has not ended; bpexp resume {parent.short_id} goes on.")
     measured, outcomes = table[objective.metric].to_numpy(float), table["outcome"].to_numpy(object)
     scores = [
-        score if outcome in COMPARED else None
+        score if outcome in SCORED else None
         for score, outcome in zip(objective.scores(measured, outcomes), outcomes, strict=True)
     ]
     result = replayed(plan, lambda jobs: [scores[job.index] for job in jobs])

@@ -56,7 +56,8 @@ class RaceGenerations(ReplayedGenerations):
                     center=center_of(objective, horizon, scores, len(jobs)),
                 )
             )
-        return RaceResult(combinations, int(race.best), race.end, objective, plan.runtime.seeds)
+        seeds = plan.runtime.seeds
+        return RaceResult(combinations, int(race.best), race.end, objective, seeds, horizon)
 
 
 def replayed(plan: Plan, scores_of: ScoresOf) -> RaceResult:

@@ -53,6 +53,7 @@ class RaceResult:
         end: Why the race ended; None before.
         objective: What the combinations are compared by.
         config: The settings of the race.
+        horizon: The smallest maximum number of epochs of all combinations.
     """
 
     combinations: Sequence[RacedCombination]
@@ -60,6 +61,7 @@ class RaceResult:
     end: RaceEnd | None
     objective: Objective
     config: SeedsConfig
+    horizon: float
 
     @property
     def leader(self) -> RacedCombination:
@@ -101,11 +103,6 @@ class RaceResult:
                 self.objective.ranking_key(one.scores, self.horizon),
             ),
         )
-
-    @property
-    def horizon(self) -> float:
-        """The smallest maximum number of epochs of all combinations."""
-        return float(min(one.job.config.epochs for one in self.combinations))
 
     def centers_by_seeds(self, combination: RacedCombination) -> dict[int, Center]:
         """What ranks a combination after each block that it got, by the number of seeds."""

@@ -22,6 +22,8 @@ from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.row import Row
 from bpexp.typing import Array
 
+SCORED = frozenset(Outcome) - {Outcome.DIVERGED}
+"""Outcomes of runs whose score a sampler is told, see ``Sampler.tell``."""
 Planned = Mapping[Combination, int]
 
 
@@ -240,8 +242,7 @@ def scores_to_tell(rows: Sequence[Row], objective: Objective) -> list[float | No
     """The scores of rows as ``Sampler.tell`` receives them."""
     scores = scores_of(rows, objective).tolist()
     return [
-        None if not row.metrics or row.outcome == Outcome.DIVERGED else score
-        for row, score in zip(rows, scores, strict=True)
+        score if row.outcome in SCORED else None for row, score in zip(rows, scores, strict=True)
     ]
 
 

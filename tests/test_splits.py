@@ -283,7 +283,7 @@ def test_runs_on_other_folds_and_splits_are_replicates_and_pairs():
     assert grouped.counted_replicates == "12 replicates (data.fold, seed)"
     comparison, *_ = find(grouped, FINAL_LOSS, 0).comparisons
     # Runs share folds and seeds, of which the comparison has as many.
-    assert comparison.units == {"seed": 3, "fold": 4}
+    assert comparison.n_units == {"seed": 3, "fold": 4}
     assert comparison.pairs == 3
     assert np.subtract(*(one.scores(FINAL_LOSS) for one in grouped.groups)) == pytest.approx(-0.9)
 

@@ -162,7 +162,7 @@ def test_two_splits_cannot_decide_however_many_seeds_share_them():
     # The larger rate is better on every seed of every split.
     grouped = crossed(2, 50, lambda lr, split, seed: 2.0 - lr + 0.01 * seed + split)
     (comparison,) = find(grouped, FINAL_LOSS, 0).comparisons
-    assert comparison.units == {"seed": 50, "split": 2}
+    assert comparison.n_units == {"seed": 50, "split": 2}
     assert comparison.pairs == 2
     assert comparison.p > 0.4
     assert comparison.improvement.low < 0.2
@@ -184,7 +184,7 @@ def test_seeds_within_splits_are_averaged_and_splits_are_tested():
     (comparison,) = find(found, FINAL_LOSS, 0).comparisons
     differences = (losses[24:] - losses[:24]).reshape(8, 3)
     expected = permutation.signed_rank_test(np.median(differences, axis=1))
-    assert comparison.units == {"split": 8}
+    assert comparison.n_units == {"split": 8}
     assert comparison.p == pytest.approx(expected)
     assert comparison.sd == pytest.approx(np.median(differences, axis=1).std(ddof=1))
 
@@ -294,7 +294,7 @@ def test_a_report_on_one_split_says_that_it_holds_for_that_split():
     bpexp.sweep(command.replace("20", "6"), lr=[0.001, 0.003], **CANCER)
     report = bpexp.report("latest")
     (comparison,) = report.findings.comparisons
-    assert comparison.units == {"replicate": 6}
+    assert comparison.n_units == {"replicate": 6}
     assert "With the same seed and split" in report.answer
     assert "Bouthillier" in report.answer
 

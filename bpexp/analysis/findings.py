@@ -83,7 +83,7 @@ class Comparison:
     Intervals of comparisons that were selected by the same runs hold together.
 
     If runs share levels of a source, such as splits, the levels are compared and not the runs: see
-    ``units``. The p-value of several sources that are crossed is that of ``permutation.combined``.
+    ``n_units``. The p-value of several sources that are crossed is ``permutation.combined``.
 
     Attributes:
         a: The first group.
@@ -91,8 +91,9 @@ class Comparison:
         shared_seeds: Number of replicates that both groups contain.
         pairs: Number of independent pairs in a paired comparison, the smallest one of all sources;
             0 if it is unpaired.
-        units: How many independent splits, seeds or others there are: ``{"split": 5, "seed": 10}``;
-            the smaller number of both groups if the comparison is unpaired.
+        n_units: How many independent splits, seeds or others there are, by their name:
+            ``{"split": 5, "seed": 10}``; the smaller number of both groups if the comparison is
+            unpaired.
         sources: What two runs of a pair share, such as seed and split.
         n_independent: Number of independent results of each group, the smallest one of all sources.
         improvement: Probability that a run of ``a`` is better than a run of ``b`` with the same
@@ -116,7 +117,7 @@ class Comparison:
     b: Group
     shared_seeds: int
     pairs: int
-    units: Mapping[str, int]
+    n_units: Mapping[str, int]
     sources: Sequence[str]
     n_independent: tuple[int, int]
     improvement: Interval
@@ -155,16 +156,16 @@ class Comparison:
     @property
     def smallest_p(self) -> float:
         """The smallest p-value that the test can give with these numbers of runs."""
-        if len(self.units) < 2 and not self.pairs:
+        if len(self.n_units) < 2 and not self.pairs:
             return permutation.smallest_p(*self.n_independent, is_paired=False)
         return permutation.combined([
-            permutation.smallest_p(n, n, is_paired=bool(self.pairs)) for n in self.units.values()
+            permutation.smallest_p(n, n, is_paired=bool(self.pairs)) for n in self.n_units.values()
         ])  # fmt: skip
 
     @property
     def smallest_unit(self) -> str:
         """What is independent and has the smallest number, such as "split"."""
-        return min(self.units, key=lambda name: self.units[name])
+        return min(self.n_units, key=lambda name: self.n_units[name])
 
 
 @dataclass(frozen=True, eq=False)
@@ -419,7 +420,7 @@ def _compare(a: Group, b: Group, objective: Objective, level: float) -> Comparis
 class _Compared(NamedTuple):
     """The parts of a ``Comparison`` that two samples determine."""
 
-    units: Mapping[str, int]
+    n_units: Mapping[str, int]
     n_independent: tuple[int, int]
     improvement: Interval
     difference: Interval
@@ -455,7 +456,7 @@ def _paired(
         [test(of_unit) for of_unit in of_units], [-float(center(of_unit)) for of_unit in of_units]
     )
     return _Compared(
-        units={unit.name: unit.n for unit in units},
+        n_units={unit.name: unit.n for unit in units},
         n_independent=(n, n),
         improvement=wins,
         difference=_median_of_pairs(x, y, level, is_independent=n == len(x)),
@@ -502,7 +503,7 @@ def _unpaired(
         [_lead(*results, objective) for results in tested.values()],
     )
     return _Compared(
-        units={name: min(map(len, results)) for name, results in tested.items()},
+        n_units={name: min(map(len, results)) for name, results in tested.items()},
         n_independent=(n, m),
         improvement=wins,
         difference=difference,

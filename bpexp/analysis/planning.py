@@ -108,8 +108,8 @@ def sentence(findings: Findings, named: Difference) -> str:
     if not findings.comparisons:
         raise ConfigError("--detect needs at least two groups, each of two runs or more.")
     compared = findings.comparisons[0]
-    if len(compared.units) > 1:
-        nouns = listed([f"{noun}s" for noun in compared.units])
+    if len(compared.n_units) > 1:
+        nouns = listed([f"{noun}s" for noun in compared.n_units])
         return (
             f"No number can be planned from runs that share {nouns}; vary these together, each run "
             "with its own."

@@ -272,9 +272,9 @@ def too_few(compared: Sequence[Comparison], n_comparisons: int, among: str) -> s
     """
     largest = max(compared, key=lambda c: c.pairs or sum(c.n_independent))
     needed = replicates_needed(
-        n_comparisons, is_paired=bool(largest.pairs), n_sources=len(largest.units)
+        n_comparisons, is_paired=bool(largest.pairs), n_sources=len(largest.n_units)
     )
-    enough = listed([counted(needed, noun) for noun in largest.units])
+    enough = listed([counted(needed, noun) for noun in largest.n_units])
     return (
         f"With {listed([*_units(largest), among])} no pair of groups can reach p < {ALPHA}; "
         f"{enough} could."
@@ -298,8 +298,8 @@ def counted_units(comparison: Comparison) -> str:
 
 def _units(comparison: Comparison) -> list[str]:
     sizes = sorted(set(comparison.n_independent))
-    if comparison.pairs or len(comparison.units) > 1 or len(sizes) == 1:
-        return [counted(n, noun) for noun, n in comparison.units.items()]
+    if comparison.pairs or len(comparison.n_units) > 1 or len(sizes) == 1:
+        return [counted(n, noun) for noun, n in comparison.n_units.items()]
     return [f"{' and '.join(map(str, sizes))} {comparison.smallest_unit}s"]
 
 

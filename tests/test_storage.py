@@ -9,7 +9,12 @@ import pytest
 from servers import free_port
 from sweeping import Halted, run_resume_command, run_to_end, runs_of, wait_until
 
-from bpexp.tracking.retry import RetryPolicy, StorageError, TrackingError, storage_errors
+from bpexp.tracking.retry import (
+    ArtifactStoreError,
+    RetryPolicy,
+    TrackingError,
+    artifact_store_errors,
+)
 from bpexp.tracking.store import connect, locate
 
 SWEEP = ["-m", "hidden=2,3,4", "seed=range(0,4)", "epochs=300", "engine=numpy", "n_jobs=1"]
@@ -31,7 +36,7 @@ def raising(error, failures):
     """A function that raises errors of a library, and then succeeds."""
 
     def upload():
-        with storage_errors():
+        with artifact_store_errors():
             if failures:
                 failures.pop()
                 raise error
@@ -56,7 +61,7 @@ def test_what_a_storage_refuses_is_reported_at_once(error):
     with pytest.raises(TrackingError, match="The store refused"):
         RetryPolicy(seconds=60).call(raising(error, failures))
     assert failures == [1]
-    with pytest.raises(StorageError):
+    with pytest.raises(ArtifactStoreError):
         raising(error, [1])()
 
 

@@ -15,7 +15,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.tracking import artifact_uris, lookup
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import EVERYTHING, Parts, Query, RunReader, StoredRun
-from bpexp.tracking.retry import RetryPolicy, TrackingError, storage_errors
+from bpexp.tracking.retry import RetryPolicy, TrackingError, artifact_store_errors
 from bpexp.tracking.store import Store, connect
 from bpexp.tracking.unreadable import unreadable_run_errors
 
@@ -203,12 +203,12 @@ def _is_local(uri: str) -> bool:
 
 
 def _list(client: "MlflowClient", run_id: str) -> "list[FileInfo]":
-    with storage_errors():
+    with artifact_store_errors():
         return client.list_artifacts(run_id)
 
 
 def _download(client: "MlflowClient", run_id: str, name: str, folder: str) -> bytes:
-    with storage_errors():
+    with artifact_store_errors():
         return Path(client.download_artifacts(run_id, name, folder)).read_bytes()
 
 

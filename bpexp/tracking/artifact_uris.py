@@ -16,7 +16,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bpexp.tracking import durable, mlflow_internals
-from bpexp.tracking.retry import RetryPolicy, TrackingError, storage_errors
+from bpexp.tracking.retry import RetryPolicy, TrackingError, artifact_store_errors
 
 
 def of_run(experiment_uri: str, run_id: str) -> str:
@@ -101,7 +101,7 @@ def remove(uris: Iterable[str]) -> None:
 def _upload(uri: str, files: Mapping[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as staging:
         write_files(Path(staging), files)
-        with storage_errors():
+        with artifact_store_errors():
             mlflow_internals.upload(uri, staging)
 
 

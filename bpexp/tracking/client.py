@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from bpexp.tracking import artifact_uris, limits, paging
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
 from bpexp.tracking.reading import restored
-from bpexp.tracking.retry import DeletedError, RetryPolicy, TrackingError, storage_errors
+from bpexp.tracking.retry import DeletedError, RetryPolicy, TrackingError, artifact_store_errors
 from bpexp.tracking.store import is_server
 
 _MAX_METRICS, _MAX_PARAMS, _MAX_TAGS = 1000, 100, 100
@@ -321,5 +321,5 @@ class _RunCreation:
 def _log_files(client: MlflowClient, run_id: str, files: Mapping[str, bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         artifact_uris.write_files(Path(folder), files)
-        with storage_errors():
+        with artifact_store_errors():
             client.log_artifacts(run_id, folder)

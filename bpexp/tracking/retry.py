@@ -100,19 +100,19 @@ def resume_command_in_errors(advice: Callable[[], ResumeAdvice | None]) -> Itera
         raise error.with_advice(found) from error
 
 
-class StorageError(OSError):
+class ArtifactStoreError(OSError):
     """An error that the library of an artifact store, such as boto3, raised; it is the cause."""
 
 
 @contextmanager
-def storage_errors() -> Iterator[None]:
-    """Turn errors of the libraries of artifact stores, of whatever type, into StorageError."""
+def artifact_store_errors() -> Iterator[None]:
+    """Turn errors of the libraries of artifact stores, of any type, into ArtifactStoreError."""
     try:
         yield
-    except _store_errors():
+    except _error_types():
         raise
     except Exception as error:
-        raise StorageError(f"{type(error).__name__}: {error}") from error
+        raise ArtifactStoreError(f"{type(error).__name__}: {error}") from error
 
 
 def _seconds_from_environment() -> float:
@@ -155,7 +155,7 @@ class RetryPolicy:
         while True:
             try:
                 return function(*args, **kwargs)
-            except _store_errors() as error:
+            except _error_types() as error:
                 from bpexp.tracking import store_errors
 
                 reason = store_errors.reason(error)
@@ -170,7 +170,7 @@ class RetryPolicy:
             delay = min(2 * delay, _LONGEST_DELAY)
 
 
-def _store_errors() -> tuple[type[Exception], ...]:
+def _error_types() -> tuple[type[Exception], ...]:
     """Exception types of stores.
 
     MLflow and SQLAlchemy take seconds to import; if they were not imported, they raised nothing.

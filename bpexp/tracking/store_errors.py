@@ -4,7 +4,7 @@ from requests import RequestException, exceptions
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from bpexp.tracking import server_errors
-from bpexp.tracking.retry import StorageError
+from bpexp.tracking.retry import ArtifactStoreError
 
 _SQLITE_BUSY, _SQLITE_LOCKED = 5, 6
 _NO_ANSWER = {"ConnectionError", "TimeoutError", "HTTPClientError", "ServiceRequestError",
@@ -21,7 +21,7 @@ def is_transient(error: BaseException) -> bool:
     origin = _root_cause(error)
     if isinstance(origin, RequestException):
         return _is_transient_request(origin)
-    if isinstance(error, StorageError | ConnectionError | TimeoutError):
+    if isinstance(error, ArtifactStoreError | ConnectionError | TimeoutError):
         return _is_transient_storage(origin)
     if not isinstance(origin, OperationalError):
         return False

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import parse
-from bpexp.data import columns, load, preparation, text_files, tiles
+from bpexp.data import columns, load, plain_text, preparation, text_files, tiles
 from bpexp.data.file_settings import FileConfig
 from bpexp.data.text_files import _exact_floats
 from bpexp.fields.checks import ConfigError
@@ -637,6 +637,116 @@ def test_a_text_that_is_read_in_chunks_gives_the_values_of_one_read_at_once(name
     pd.testing.assert_frame_equal(found, together, check_exact=True)
     if found["x0"].dtype == float:
         assert found["x0"].to_numpy().tobytes() == together["x0"].to_numpy().tobytes()
+
+
+INTEGER = st.one_of(st.integers(0, 300), st.integers(-(2**70), 2**70)).map(str)
+DECIMAL = st.one_of(st.floats(allow_nan=False, allow_infinity=False).map(repr), INTEGER)
+ODD_NUMBER = st.one_of(
+    st.sampled_from(
+        ["", "-0", "-00", "-0.0", "-0e1", "0", "00012", "1.", ".5", "-.5", "+1", "1e5", "1E+05",
+         "1e400", "-1e400", "1e-400", "4.9e-324", "2.2250738585072011e-308", "1e23", "1-2", "--1",
+         "2020-01-02", "20200102", "1e", "e", "-", ".", "1.5.2", "1,5", "NA", "1_0", " 1", '"1"',
+         "9007199254740993", "9223372036854775807", "9223372036854775808", "18446744073709551616"]
+    ),
+    st.text("0123456789.-+eE", max_size=20),
+)  # fmt: skip
+
+
+@st.composite
+def texts_of_numbers(draw):
+    """A text that may be plain, its settings, and the names of its columns."""
+    n_columns, n_rows = draw(st.integers(1, 4)), draw(st.integers(1, 12))
+    kinds = draw(
+        st.lists(st.sampled_from([INTEGER, DECIMAL]), min_size=n_columns, max_size=n_columns)
+    )
+    rows = [[draw(kind) for kind in kinds] for _ in range(n_rows)]
+    for _ in range(draw(st.integers(0, 2))):
+        rows[draw(st.integers(0, n_rows - 1))][draw(st.integers(0, n_columns - 1))] = draw(
+            ODD_NUMBER
+        )
+    separator, decimal = draw(st.sampled_from([(",", "."), (";", ","), ("\t", "."), (";", ".")]))
+    lines = [separator.join(cell.replace(".", decimal) for cell in row) for row in rows]
+    odd_line = draw(
+        st.sampled_from([None, None, None, "", separator, "1", " ", "7" + separator * 9])
+    )
+    if odd_line is not None:
+        lines.insert(draw(st.integers(0, n_rows)), odd_line)
+    header = draw(st.booleans())
+    names = [f"c{place}" for place in range(n_columns)]
+    if header:
+        lines.insert(0, separator.join(names))
+    end = draw(st.sampled_from(["\n", "\r\n"]))
+    text = end.join(lines) + draw(st.sampled_from(["", end, end + end]))
+    settings = {"separator": separator, "decimal": decimal, "header": header}
+    return text.encode(), FileConfig(name="file", path="t.csv", target=("c0",), **settings)
+
+
+def read_or_error(text, config, **limits):
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in limits.items():
+            patch.setattr(plain_text if hasattr(plain_text, name) else text_files, name, value)
+        try:
+            return text_files.read_text(io.BytesIO(text), config, "t.csv", lambda name: True)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+
+@given(texts_of_numbers(), st.integers(1, 40), st.integers(1, 40))
+def test_a_text_of_numbers_has_the_values_types_and_errors_of_pandas(drawn, part, sample):
+    text, config = drawn
+    expected = read_or_error(text, config)
+    found = read_or_error(text, config, SMALL_TEXT=0, PART_BYTES=part, SAMPLE_BYTES=sample)
+    if isinstance(expected, str):
+        assert found == expected
+        return
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    for name, column in expected.items():
+        if column.dtype == float:
+            assert found[name].to_numpy().tobytes() == column.to_numpy().tobytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "is_plain"),
+    [
+        (b"a,b\n1,2.5\n-3,1e5\n", True),
+        (b"a,b\r\n1,2.5\r\n,4", True),
+        (b"a,b\n1,2.5\n\n3,4\n", True),
+        (b"a,b\n1,1-2\n", False),
+        (b"a,b\n+1,2.5\n", False),
+        (b"a,b\n-0,2.5\n", False),
+        (b"a,b\n1,x\n", False),
+        (b"a,b\n1\n", False),
+    ],
+)
+def test_only_plain_texts_are_read_without_pandas(text, is_plain, monkeypatch):
+    monkeypatch.setattr(text_files, "SMALL_TEXT", 0)
+    read_by_pandas = []
+    rows = text_files._rows
+    monkeypatch.setattr(
+        text_files, "_rows", lambda *args, **form: read_by_pandas.append(1) or rows(*args, **form)
+    )
+    config = FileConfig(name="file", path="t.csv", target=("b",))
+    text_files.read_text(io.BytesIO(text), config, "t.csv", lambda name: False)
+    assert is_plain == (not read_by_pandas)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_a_large_text_of_numbers_gives_the_data_of_a_parquet_file(tmp_path, standardize):
+    frame = pd.DataFrame(np.random.default_rng(0).integers(-99, 99, (20_000, 40))).add_prefix("x")
+    frame["x1"] /= 8
+    frame["y"] = frame["x0"] % 3
+    frame = frame[["x0", "y", *[f"x{place}" for place in range(1, 40)]]]
+    loaded = []
+    for name, write in (("t.csv", frame.to_csv), ("t.parquet", frame.to_parquet)):
+        write(tmp_path / name, index=False)
+        config = FileConfig(
+            name="file", path=str(tmp_path / name), target=("y",), task="classification",
+            standardize=standardize, test_fraction=0.25,
+        )  # fmt: skip
+        loaded.append(load(config))
+    assert loaded[0].digest == loaded[1].digest
+    assert loaded[0].labels == loaded[1].labels == (0, 1, 2)
+    assert loaded[0].X.flags["C_CONTIGUOUS"]
 
 
 @given(st.integers(1, 1100), st.integers(1, 70), st.randoms(use_true_random=False))

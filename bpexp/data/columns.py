@@ -129,11 +129,12 @@ def plain_numbers(frame: "pd.DataFrame", names: Sequence[str]) -> Array | None:
 
 
 def _by_rows(frame: "pd.DataFrame") -> Array:
-    """Columns of numbers as one array whose rows are contiguous."""
+    """Columns of numbers as one array, each of whose rows is contiguous."""
     first = frame.iloc[:, 0].to_numpy()
     if first.strides != (first.itemsize,):
         # The table was made of an array, whose rows may be contiguous already.
-        return np.ascontiguousarray(frame.to_numpy(np.float64))
+        values = frame.to_numpy(np.float64)
+        return values if values.strides[1] == values.itemsize else np.ascontiguousarray(values)
     return from_columns([column.to_numpy() for _, column in frame.items()])
 
 

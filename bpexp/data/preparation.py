@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bpexp.data import tiles
 from bpexp.data.splits import BLOCK_ROWS, Positions, moments, rows_of
-from bpexp.data.tiles import columns_of
 from bpexp.fields.checks import ConfigError
 from bpexp.typing import Array
 
@@ -72,8 +72,8 @@ class Preparation:
 
     def _standardized(self, features: Array) -> Array:
         if not (self.mean.any() or (self.scale != 1.0).any()):
-            return features
-        standardized = np.empty_like(features)
+            return np.ascontiguousarray(features)
+        standardized = tiles.empty(*features.shape)
         for top in range(0, len(features), BLOCK_ROWS):
             rows = standardized[top : top + BLOCK_ROWS]
             np.subtract(features[top : top + BLOCK_ROWS], self.mean, out=rows)
@@ -109,7 +109,9 @@ def fit(
     seen: dict[str, tuple[int, ...]] = {}
     if not is_complete:
         medians, features = np.zeros(len(columns)), []
-        for place, (name, cells) in enumerate(zip(columns, columns_of(X, train), strict=True)):
+        for place, (name, cells) in enumerate(
+            zip(columns, tiles.columns_of(X, train), strict=True)
+        ):
             known = cells[~np.isnan(cells)]
             if not known.size:
                 raise ConfigError(
@@ -143,7 +145,9 @@ def with_medians(fitted: Preparation, X: Array, train: Positions) -> Preparation
     """The result of ``fit`` with its medians, of the same table and rows."""
     if fitted.medians is not None:
         return fitted
-    return replace(fitted, medians=np.array([_median(cells) for cells in columns_of(X, train)]))
+    return replace(
+        fitted, medians=np.array([_median(cells) for cells in tiles.columns_of(X, train)])
+    )
 
 
 def _median(values: Array) -> float:

@@ -4,6 +4,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -88,7 +89,7 @@ def read_table(path: str, config: DataConfig) -> pd.DataFrame:
     is_text = Path(path).suffix not in (".parquet", ".npz")
     given = {name: getattr(config, name) for name in SETTINGS if hasattr(config, name)}
     form = FileConfig(name="file", path=path, target=("",), **(given if is_text else {}))
-    return _frame(form, path)
+    return _frame(form, path, lambda name: True)
 
 
 def _with_test_rows(
@@ -173,13 +174,25 @@ def _complete_rows(columns: Mapping[str, Column], config: FileConfig) -> Positio
     return rows
 
 
-def _frame(config: FileConfig, path: str) -> pd.DataFrame:
-    """The table of a file, or one that was passed from Python. Raises ConfigError."""
+def _frame(
+    config: FileConfig, path: str, typed: Callable[[str], bool] | None = None
+) -> pd.DataFrame:
+    """The table of a file, or one that was passed from Python.
+
+    Args:
+        config: Settings of the file.
+        path: The file.
+        typed: Whether integers of a column must be integers in the table. By default those of
+            targets, and of columns whose name is one of ``INDEX_NAMES``.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
     passed = python_tables.table(path)
     if passed is not None:
         check_names(list(passed.columns), path)
         return passed
-    read = _reader(config, path)
+    read = _reader(config, path, typed or partial(_needs_type, config))
     file = data_file.check(path)
     with _errors_of_libraries(path), file.open("rb") as content:
         frame = read(content)
@@ -188,7 +201,13 @@ def _frame(config: FileConfig, path: str) -> pd.DataFrame:
     return frame
 
 
-def _reader(config: FileConfig, path: str) -> Callable[[BinaryIO], pd.DataFrame]:
+def _needs_type(config: FileConfig, name: str) -> bool:
+    return name in config.target or name.lower() in INDEX_NAMES
+
+
+def _reader(
+    config: FileConfig, path: str, typed: Callable[[str], bool]
+) -> Callable[[BinaryIO], pd.DataFrame]:
     """What reads a file with this ending.
 
     Raises:
@@ -197,11 +216,12 @@ def _reader(config: FileConfig, path: str) -> Callable[[BinaryIO], pd.DataFrame]
     file = Path(path)
     suffix = file.suffix.lower()
     readers: dict[str, Callable[[BinaryIO], pd.DataFrame]] = {
-        **dict.fromkeys(SUFFIXES, lambda content: read_text(content, config, file.name)),
+        **dict.fromkeys(SUFFIXES, lambda content: read_text(content, config, file.name, typed)),
         **dict.fromkeys(
-            COMPRESSED, lambda content: read_text(decompressed(content, suffix), config, file.stem)
+            COMPRESSED,
+            lambda content: read_text(decompressed(content, suffix), config, file.stem, typed),
         ),
-        ".zip": lambda content: read_zip(content, config),
+        ".zip": lambda content: read_zip(content, config, typed),
         ".parquet": _parquet,
         ".npz": _npz,
     }

@@ -8,17 +8,19 @@ import lzma
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import infer_dtype
 
-from bpexp.data import data_file
+from bpexp.data import data_file, plain_text
 from bpexp.data.data_file import check_names
 from bpexp.data.file_settings import FileConfig
+from bpexp.data.plain_text import NotPlainError
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.fields.memory_limit import content_limit
 
@@ -30,6 +32,8 @@ COMPRESSED: Mapping[str, Callable[[Any], Any]] = {
 """What opens a compressed text file, by the ending."""
 SETTINGS = ("separator", "decimal", "header", "missing_values")
 """Settings that only text files have."""
+EXACT_INTEGERS = 2**53
+"""All integers up to here are values of float64."""
 SMALL_TEXT = 2**20
 """Bytes up to which a text is read at once."""
 _SAMPLE_BYTES = 2**20
@@ -43,13 +47,17 @@ _BINARY_FORMATS = {
 _WHOLE_NEGATIVE_ZERO = re.compile(rb"-0+(?![0-9.eE])")
 
 
-def read_text(content: BinaryIO, config: FileConfig, name: str) -> pd.DataFrame:
+def read_text(
+    content: BinaryIO, config: FileConfig, name: str, typed: Callable[[str], bool]
+) -> pd.DataFrame:
     """Read a table.
 
     Args:
         content: The text, which can be set to any position.
         config: Settings of the file.
         name: Name of the file, without the ending of a compressed one.
+        typed: Whether integers of a column must be integers in the table. Those of others can be
+            float64.
 
     Raises:
         ConfigError: The text is no table.
@@ -72,7 +80,11 @@ def read_text(content: BinaryIO, config: FileConfig, name: str) -> pd.DataFrame:
     # pandas would rename the second of two equal names.
     check_names(names, config.path)
     data_file.check_size(_bytes_of_text(content, len(names)))
+    if not config.missing_values and content.seek(0, io.SEEK_END) > SMALL_TEXT:
+        with suppress(NotPlainError):
+            return _plain_rows(content, config, separator, names, typed)
     markers = config.missing_values or ()
+    content.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         try:
@@ -86,6 +98,32 @@ def read_text(content: BinaryIO, config: FileConfig, name: str) -> pd.DataFrame:
             )  # fmt: skip
         except pd.errors.ParserWarning as error:
             raise ConfigError("data.path must have rows no longer than its header.") from error
+
+
+def _plain_rows(
+    content: BinaryIO,
+    config: FileConfig,
+    separator: str,
+    names: Sequence[str],
+    typed: Callable[[str], bool],
+) -> pd.DataFrame:
+    """The rows of a text of numbers; see ``read_text``. Raises NotPlainError."""
+    if separator not in plain_text.SEPARATORS or separator == config.decimal:
+        raise NotPlainError
+    content.seek(0)
+    if config.header:
+        next(line for line in content if line.strip())
+    form = plain_text.PlainText(separator, config.decimal, len(names))
+    X, is_whole = form.read(content)
+    frame: pd.DataFrame = pd.DataFrame(X, columns=list(names), copy=False)
+    for place, column in enumerate(names):
+        if not typed(column):
+            continue
+        if not (np.abs(X[:, place]) < EXACT_INTEGERS).all():
+            raise NotPlainError
+        if is_whole[place]:
+            frame[column] = X[:, place].astype(np.int64)
+    return frame
 
 
 def _rows(content: BinaryIO, **form: Any) -> pd.DataFrame:
@@ -130,8 +168,8 @@ def decompressed(content: BinaryIO, suffix: str) -> BinaryIO:
         return _unpacked(packed)
 
 
-def read_zip(content: BinaryIO, config: FileConfig) -> pd.DataFrame:
-    """The table in a zip file, which must hold one text file."""
+def read_zip(content: BinaryIO, config: FileConfig, typed: Callable[[str], bool]) -> pd.DataFrame:
+    """The table in a zip file, which must hold one text file; see ``read_text``."""
     with zipfile.ZipFile(content) as archive:
         names = [
             name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name
@@ -142,7 +180,7 @@ def read_zip(content: BinaryIO, config: FileConfig) -> pd.DataFrame:
                 f"{', '.join(map(brief, names[:5])) or 'none'} in {config.path!r}."
             )
         with archive.open(names[0]) as packed:
-            return read_text(_unpacked(packed), config, names[0])
+            return read_text(_unpacked(packed), config, names[0], typed)
 
 
 def _unpacked(packed: IO[bytes]) -> BinaryIO:

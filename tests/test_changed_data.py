@@ -5,6 +5,7 @@ import pickle
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 from sweeping import runs_of
 
@@ -17,7 +18,7 @@ from bpexp.reporter import SilentReporter
 from bpexp.runs import identity
 from bpexp.sweeps import plan_file
 from bpexp.sweeps.executors.shared_data import SharedDatasets, open_dataset
-from bpexp.sweeps.plan import make_plan
+from bpexp.sweeps.plan import StudyRows, make_plan
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.store import locate
 from bpexp.tracking.stored_results import result_of
@@ -118,6 +119,19 @@ def test_the_stored_plan_has_the_identities_of_the_data_that_were_loaded(file):
         plan_file.from_bytes(content)
     file.write_text(table(1))
     assert plan_file.from_bytes(content).configs == plan.configs
+
+
+def test_data_that_no_longer_fit_a_stored_study_are_reported_with_its_row(file):
+    settings = {"data": DATA, "model__output": "identity", "hidden": 2, "epochs": 3}
+    study = StudyRows({"name": "demo"}, ["first", "second"])
+    composed = [compose_settings({**settings, "model__output": "sigmoid"} if one else settings)
+                for one in range(2)]  # fmt: skip
+    content = plan_file.to_bytes(make_plan(composed, study=study))
+    changed = pd.read_csv(file)
+    changed["y"] *= 100
+    changed.to_csv(file, index=False)
+    with pytest.raises(ConfigError, match=r"^study row second: .*sigmoid"):
+        plan_file.from_bytes(content)
 
 
 def test_results_are_printed_with_the_data_that_the_sweep_started_with(file, capsys):

@@ -1304,13 +1304,15 @@ def test_epochs_of_two_sweeps_are_drawn_within_the_shorter_budget():
          {"model.loss": "cross_entropy", "model.output": "sigmoid"}, None,
          "by final loss: model.output is softmax in s and sigmoid in t"),
         ({"stop.loss": 0.1}, {"stop.loss": 0.01}, "epochs_to_converge",
-         "by epochs to converge: stop.loss is 0.1 in s and 0.01 in t"),
+         "by epochs to converge: stop.loss is 0.1 in s and 0.01 in t; use --measure accuracy"),
+        ({"model.class_weight": "none"}, {"model.class_weight": "balanced"}, None,
+         "model.class_weight is none in s and balanced in t; use --measure balanced_accuracy"),
     ],
 )  # fmt: skip
 def test_sweeps_that_cannot_be_compared_are_refused(first, second, measure, said):
     runs = [({}, seed, "converged", 0.1, 50) for seed in range(2)]
     frame = pd.concat(
-        [rows(runs).assign(sweep=sweep, lr=lr, accuracy=0.5, **settings)
+        [rows(runs).assign(sweep=sweep, lr=lr, accuracy=0.5, balanced_accuracy=0.5, **settings)
          for sweep, lr, settings in (("s", 1, first), ("t", 2, second))]
     )  # fmt: skip
     with pytest.raises(ConfigError, match=said):

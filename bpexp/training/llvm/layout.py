@@ -38,8 +38,9 @@ PANEL_ROWS = 120
 cache."""
 MIN_BLOCKED_ROWS, MIN_BLOCKED_TERMS = 16, 16
 """Size of a product from which blocking it is faster."""
-MAX_UNPACKED_TERMS = 32
-"""Number of terms up to which reading the left matrix transposed is faster than copying it."""
+MIN_RIGHT_PANELS = 2**13
+"""Numbers in the copied panels of the right matrix from which it is faster to copy a left matrix
+that is read transposed: few columns use a copy rarely, and few terms are read as fast without."""
 
 
 @dataclass(frozen=True)

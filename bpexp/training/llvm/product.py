@@ -29,9 +29,9 @@ from bpexp.training.llvm.codegen import (
 )
 from bpexp.training.llvm.lane_layout import LANES
 from bpexp.training.llvm.layout import (
-    MAX_UNPACKED_TERMS,
     MIN_BLOCKED_ROWS,
     MIN_BLOCKED_TERMS,
+    MIN_RIGHT_PANELS,
     PANEL_COLUMNS,
     PANEL_ROWS,
     PANEL_TERMS,
@@ -204,8 +204,8 @@ def blocked_product_module(tile: Tile) -> str:
 def _add_block(b: ir.IRBuilder, block: ProductArguments, tile: Tile) -> None:
     """Append code that adds the products of a block whose ``right`` has been packed."""
     is_transposed = b.icmp_signed(">", block.left_term_stride, INDEX(1))
-    is_long = b.icmp_signed(">", block.terms, INDEX(MAX_UNPACKED_TERMS))
-    is_left_packed = b.and_(is_transposed, is_long)
+    is_used_often = b.icmp_signed(">=", b.mul(block.terms, block.columns), INDEX(MIN_RIGHT_PANELS))
+    is_left_packed = b.and_(is_transposed, is_used_often)
     with b.if_then(is_left_packed):
         _pack_left(b, block, tile)
     for first_column, n_vectors in tiled_loops(b, block.columns, _halvings(tile.vectors), LANES):

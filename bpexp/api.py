@@ -7,6 +7,7 @@ describes errors when there is one.
 10
 """
 
+import inspect
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -122,8 +123,12 @@ def _train(settings: Mapping[str, Any]) -> FittedResult:
 
 def _warn(plan: Plan) -> None:
     """Warn of what the terminal says about the data, such as classes without a training row."""
+    # The warning is at the user's line, which called a function of this module.
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals is globals():
+        level, frame = level + 1, frame.f_back
     for sentence in notes(plan):
-        warnings.warn(sentence, stacklevel=3)
+        warnings.warn(sentence, stacklevel=level)
 
 
 def sweep(*arguments: str, target: Any = None, **settings: Settings) -> pd.DataFrame:

@@ -141,6 +141,21 @@ def test_the_page_states_where_the_update_is_not_the_gradient(capsys):
     assert "the update direction is not the gradient of E" in text
 
 
+def test_the_page_says_how_a_run_diverges(capsys):
+    # The gradient times the learning rate is above 1.8e308.
+    large = ("model.output=identity", "model.init_high=1e3", "data.high=1e3", "lr=1e308")
+    text = " ".join(printed(capsys, *large).split())
+    assert "With this update a weight is no longer finite: the run diverges" in text
+    assert "is not made" not in text
+    # The loss overflows after the first update, whose weights are finite.
+    text = " ".join(printed(capsys, "model.output=identity", "lr=1e200", "--epoch", "2").split())
+    assert "the loss is no longer finite at this forward pass" in text
+    assert "this update is not made" in text
+    # No output gets a weight by which the loss could change: ReLU units below 0.
+    still = ("model.output=relu", "model.init_low=-1", "model.init_high=0")
+    assert "the loss stays 0.5." in " ".join(printed(capsys, *still).split())
+
+
 def test_a_step_of_a_later_epoch_starts_with_the_weights_of_the_epoch_before():
     config = configured("data=iris", "model=classifier", "batch_size=10", "epochs=9")
     step = compute_step(config, 4)

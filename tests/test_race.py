@@ -503,6 +503,20 @@ def test_the_report_has_the_verdict_of_the_race_and_no_p_values(uninterrupted, m
     assert "they are too optimistic" in bpexp.report().answer
 
 
+def test_a_race_without_its_table_of_results_is_not_repeated(uninterrupted, monkeypatch):
+    monkeypatch.chdir(uninterrupted[0])
+    parent, _, _ = stored(uninterrupted[0])
+    file = Path("outputs", "artifacts", parent.run_id, "artifacts", "results.parquet")
+    table = file.read_bytes()
+    file.unlink()
+    try:
+        # The rows are those of the store, in another order than the jobs.
+        answer = bpexp.report("latest").answer
+    finally:
+        file.write_bytes(table)
+    assert answer.endswith(f"bpexp resume {parent.run_id[:8]} goes on.")
+
+
 def test_a_race_whose_stored_results_were_changed_does_not_agree(uninterrupted):
     parent, _, archive = stored(uninterrupted[0])
     plan = plan_file.from_bytes(archive.file_if_any(parent, plan_file.NAME))

@@ -1001,8 +1001,17 @@ def test_two_sweeps_of_the_same_runs_agree():
     made = built(two(losses, losses))
     assert made.answer == (
         "The sweeps agree: they contain the same runs. Of 6 runs with the same combination and "
-        "seed, 6 have bit-identical losses and the same number of epochs."
+        "seed, 6 have equal final losses and numbers of epochs."
     )
+
+
+def test_diverged_runs_of_two_sweeps_are_equal_and_failed_ones_are_not():
+    diverged = by_lr({0.1: [np.nan] * 3}, "diverged")
+    same = built(pd.concat([diverged, diverged.assign(sweep="t")]))
+    assert same.agreement.identical_runs == 3
+    assert same.agreement.differing_runs == 0
+    other = built(pd.concat([diverged, diverged.assign(sweep="t", epochs_run=99)]))
+    assert other.agreement.identical_runs == 0
 
 
 def test_two_sweeps_that_differ_say_where():
@@ -1013,14 +1022,14 @@ def test_two_sweeps_that_differ_say_where():
         "for lr=1, where a run of the first sweep is better than one of the second with the same "
         "seed with probability 1 (0.8032 to 1)" in made.answer
     )
-    assert "Of 40 runs with the same combination and seed, 0 have bit-identical" in made.answer
+    assert "Of 40 runs with the same combination and seed, 0 have equal final losses" in made.answer
     assert "left out" not in made.answer
     some = built(two({0.1: low}, {0.1: [*low[:8], *high[8:]]}))
     assert made.agreement.comparisons[0].pairs == 20
     assert some.agreement.comparisons[0].pairs == 12
     assert some.answer.endswith(
-        "Of 20 runs with the same combination and seed, 8 have bit-identical losses and the same "
-        "number of epochs. These are left out of the comparison."
+        "Of 20 runs with the same combination and seed, 8 have equal final losses and numbers "
+        "of epochs. These are left out of the comparison."
     )
     single = built(two({0.1: low}, {1.0: high}))
     assert "Compared on all runs: sweep=s lr=0.1 has the lowest final loss" in single.answer

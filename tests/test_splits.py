@@ -244,8 +244,19 @@ def test_a_class_in_no_training_row_is_said(tmp_path):
     plan = make_plan([compose_settings(settings)])
     assert notes(plan) == ["No training row has the class y=w, so it cannot be learned."]
     assert notes(make_plan([compose_settings({**settings, "data": file})])) == []
-    with pytest.warns(UserWarning, match="No training row has the class y=w"):
+    with pytest.warns(UserWarning, match="No training row has the class y=w") as warned:
         bpexp.train(**settings, epochs=1)
+    assert warned[0].filename == __file__
+
+
+def test_a_warning_of_a_sweep_is_at_the_line_that_calls_it(a_store, tmp_path):
+    table = pd.DataFrame({"a": [1.0, 2.0, 3.0], "y": [1.0, 1.0, 1.0]})
+    for search in ({"lr": [0.1, 0.2]}, {"lr": "interval(0.1,1)", "search": "random"}):
+        if "search" in search:
+            search["search__trials"] = 2
+        with pytest.warns(UserWarning, match="All training rows have the same target") as warned:
+            bpexp.sweep(data=table, target="y", epochs=1, backend="serial", **search)
+        assert {warning.filename for warning in warned} == {__file__}
 
 
 def test_a_file_is_read_once_for_all_its_splits(tmp_path, monkeypatch):

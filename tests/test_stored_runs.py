@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 
 import bpexp
+from bpexp.analysis import run_details
 from bpexp.cli import ui
 from bpexp.fields.checks import ConfigError
 from bpexp.tracking.archive import open_archive
-from bpexp.tracking.reading import FINISHED, Query
+from bpexp.tracking.reading import FINISHED, Query, StoredRun
 from bpexp.tracking.store import locate
 
 
@@ -104,6 +105,17 @@ def test_show_and_compare_fold_packages_and_digests(inside, sweep, runs):
     assert "bpexp.result" not in compared.stdout
     assert "Digests and packages that differ: 1 (--all)" in compared.stdout
     assert "bpexp.result" in inside("compare", one, other, "--all").stdout
+
+
+def test_compare_shows_other_processors_and_no_processes():
+    tags = {"bpexp.process": "host 1", "bpexp.sweep.70bda3e6": "linked"}
+    runs = [
+        StoredRun("1", "a", FINISHED, tags={**tags, "bpexp.processor": "Zen"}),
+        StoredRun("2", "a", FINISHED, tags={"bpexp.processor": "Xeon"}),
+    ]
+    environment = run_details.Environment({}, {}, {}, "")
+    details = [run_details.details(run, environment) for run in runs]
+    assert run_details.differences(details) == {"bpexp.processor": ["Zen", "Xeon"]}
 
 
 def test_a_stored_run_is_explained_like_its_settings(inside, sweep, runs):

@@ -25,7 +25,7 @@ class Agreement:
         comparisons: One for each shared group, first sweep against second.
         is_complete: Whether both sweeps contain every group.
         shared_runs: Number of pairs of runs with the same combination and seed.
-        identical_runs: Number of those pairs with identical results.
+        identical_runs: Number of those pairs with equal final losses and numbers of epochs.
         differing_runs: Number of runs in shared groups without an identical run in the other sweep.
     """
 
@@ -73,7 +73,7 @@ class Agreement:
             return ""
         return (
             f"Of {counted(self.shared_runs, 'run')} with the same combination and seed, "
-            f"{self.identical_runs} have bit-identical losses and the same number of epochs."
+            f"{self.identical_runs} have equal final losses and numbers of epochs."
         )
 
 
@@ -117,9 +117,10 @@ def _without_seeds(group: Group, seeds: list[int]) -> Group:
 
 
 def _identical_seeds(a: pd.DataFrame, b: pd.DataFrame) -> tuple[int, list[int]]:
-    """Number of seeds in both groups, and the seeds whose runs have identical results."""
+    """Number of seeds in both groups, and the seeds whose runs have the same loss and epochs."""
     both = a.merge(b, on=REPLICATE, suffixes=("", "_b"))
-    is_identical = (numbers(both["final_loss"]) == numbers(both["final_loss_b"])) & (
-        numbers(both["epochs_run"]) == numbers(both["epochs_run_b"])
-    )
+    losses, losses_b = numbers(both["final_loss"]), numbers(both["final_loss_b"])
+    # The loss of a diverged run is nan. A failed run has no epochs, and no result that is equal.
+    is_same_loss = (losses == losses_b) | (np.isnan(losses) & np.isnan(losses_b))
+    is_identical = is_same_loss & (numbers(both["epochs_run"]) == numbers(both["epochs_run_b"]))
     return len(both), both[REPLICATE][is_identical].tolist()

@@ -50,7 +50,8 @@ def find(
         return RaceFinding(
             parent.tags.get(run_tags.VERDICT, "The race cannot be repeated without its data.")
         )
-    if len(table) < len(plan.jobs):
+    # Without the table of results, the rows do not have the order of the jobs.
+    if "results.parquet" not in archive.files(parent) or len(table) < len(plan.jobs):
         return RaceFinding(f"The race has not ended; bpexp resume {parent.short_id} goes on.")
     measured, outcomes = table[objective.metric].to_numpy(float), table["outcome"].to_numpy(object)
     scores = [

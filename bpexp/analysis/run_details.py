@@ -79,7 +79,7 @@ def details(run: StoredRun, environment: Environment) -> dict[str, str]:
     tags = {
         key: value
         for key, value in run.tags.items()
-        if key.startswith("bpexp.") and not key.startswith(_NOT_COMPARED)
+        if key.startswith("bpexp.") and not _is_left_out(key)
     }
     digest = hashlib.sha256(environment.diff.encode()).hexdigest()[:12]
     return {
@@ -92,6 +92,11 @@ def details(run: StoredRun, environment: Environment) -> dict[str, str]:
         **{f"library {name}": text for name, text in environment.libraries.items()},
         **{f"{_PACKAGE}{name}": version for name, version in environment.packages.items()},
     }
+
+
+def _is_left_out(tag: str) -> bool:
+    """Whether a tag is one of ``_NOT_COMPARED``, or that of a sweep that reuses the run."""
+    return tag in _NOT_COMPARED or tag.startswith(run_tags.linked_sweep(""))
 
 
 def differences(runs: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:

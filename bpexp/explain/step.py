@@ -107,7 +107,8 @@ class Step:
         forward: The forward pass.
         backward: The backward pass.
         update: The update.
-        status: The status of the run after the forward pass.
+        status: How the run ends at this step, or ``RUNNING``: at the forward pass, or by an update
+            that leaves a parameter that is not finite. ``update`` is computed in any case.
     """
 
     config: TrainConfig
@@ -247,13 +248,18 @@ def central_difference(step: Step, index: int) -> float:
     Args:
         step: The step; E is the summed error of its batch.
         index: The index of the parameter w.
+
+    Returns:
+        The difference; NaN if w is so large that w + h is w.
     """
     above, below = step.before.copy(), step.before.copy()
     above[index] += DIFFERENCE_STEP
     below[index] -= DIFFERENCE_STEP
-    return (_summed_error(step, above) - _summed_error(step, below)) / float(
-        above[index] - below[index]
-    )
+    width = float(above[index] - below[index])
+    if width == 0.0:
+        return math.nan
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return (_summed_error(step, above) - _summed_error(step, below)) / width
 
 
 def _summed_error(step: Step, parameters: Array) -> float:

@@ -1,6 +1,7 @@
 """Section 7 of the document: the weight update by the optimizer, and the loss afterwards."""
 
 from collections.abc import Iterator, Sequence
+from math import isfinite
 
 from bpexp.explain.backward import parameters
 from bpexp.explain.step import Step
@@ -33,16 +34,32 @@ def weight_update(view: View) -> Iterator[Block]:
     yield Equations(record.explain(_numbers_of(step, record, g, index), show))
     yield _table(view, record, g, [(i, symbol) for i, symbol, _ in shown])
     if step.status is not RunStatus.RUNNING:
-        yield Paragraph(
-            f"In the run itself {_END_REASONS[step.status]} at this forward pass: the run ends "
-            "here and this update is not made."
-        )
+        yield Paragraph(_end(step))
     loss = "loss" if step.n_mini_batches == 1 else "loss of this batch"
-    direction = "down" if step.update.loss_after < step.forward.loss else "up"
-    yield Paragraph(
-        f"With the new weights the {loss} goes {direction} from {show(step.forward.loss)} to "
-        f"{show(step.update.loss_after)}."
+    yield Paragraph(f"With the new weights the {loss} {_change(view)}.")
+
+
+def _end(step: Step) -> str:
+    """Why and where the run ends, as a sentence."""
+    if step.status is RunStatus.DIVERGED and isfinite(step.forward.loss):
+        return "With this update a weight is no longer finite: the run diverges and ends here."
+    reason = _END_REASONS[step.status]
+    if step.n_mini_batches > 1:
+        return f"In this mini-batch {reason}: the run ends after this epoch."
+    return (
+        f"In the run itself {reason} at this forward pass: the run ends here and this update is "
+        "not made."
     )
+
+
+def _change(view: View) -> str:
+    """How the update changes the loss, after the subject of the sentence."""
+    show, before, after = view.show, view.step.forward.loss, view.step.update.loss_after
+    if after == before:
+        return f"stays {show(before)}"
+    if not (isfinite(before) and isfinite(after)):
+        return f"changes from {show(before)} to {show(after)}"
+    return f"goes {'down' if after < before else 'up'} from {show(before)} to {show(after)}"
 
 
 def _gradient_and_rate(view: View) -> Iterator[Block]:

@@ -16,7 +16,7 @@ from bpexp.nn import init
 from bpexp.nn.activations import elementwise_activations
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.losses import LOSSES
-from bpexp.nn.mlp import backward, forward
+from bpexp.nn.mlp import backward, forward, output_delta
 from bpexp.nn.network import Network
 from bpexp.runs import metrics
 from bpexp.runs.result import Outcome, TrainResult
@@ -281,3 +281,22 @@ def test_metrics_have_no_negative_zero():
     values = metrics.compute(metrics.Evaluation(result, dataset))
     assert str(values["final_loss"]) == "0.0"
     assert type(values["epochs_run"]) is int
+
+
+@pytest.mark.parametrize(
+    ("loss", "output", "is_offset"),
+    [
+        ("half_squared", "sigmoid", True), ("half_squared", "softmax", False),
+        ("cross_entropy", "sigmoid", False), ("cross_entropy", "softmax", False),
+    ],
+)  # fmt: skip
+def test_the_derivative_offset_changes_the_outputs_that_its_description_names(
+    loss, output, is_offset
+):
+    A, Y = np.array([[0.25, 0.75]]), np.array([[1.0, 0.0]])
+    plain, shifted = (
+        output_delta(Network((2, 2), (output,), loss, derivative_offset=offset), A, Y, EXACT)
+        for offset in (0.0, 0.1)
+    )
+    # sigmoid: (a - y) (a (1 - a) + offset)
+    np.testing.assert_allclose(shifted - plain, 0.1 * (A - Y) * is_offset, atol=1e-15)

@@ -65,7 +65,9 @@ class ModelConfig:
     error: str = setting(OneOf(ERROR_SIGNALS), "linear", "error signal of the loss half_squared")
     dead_zone: float = setting(Real(0.0), 0.0, "output errors below this magnitude count as 0")
     derivative_offset: float = setting(
-        Real(0.0), 0.0, "added to the derivative of every activation"
+        Real(0.0),
+        0.0,
+        "added to the derivative of hidden units; of outputs with half_squared, except softmax",
     )
     bias_input: float = setting(Real(), 1.0, "input of the bias weights")
     init: str = setting(OneOf(INITIALIZERS), "uniform", "distribution of the initial weights")

@@ -69,7 +69,7 @@ class FileConfig(DataConfig):
         Boolean(), True, "scale inputs to mean 0 and deviation 1 of the training rows"
     )
     stratify: bool = setting(
-        Boolean(), True, "keep the share of each class in test and validation rows"
+        Boolean(), True, "keep the share of each class in test and validation rows; folds always do"
     )
     scale_target: bool = setting(
         Boolean(), True, "scale targets of regressions likewise, if model.output=identity"

@@ -61,7 +61,9 @@ class DataConfig:
         Integer(0, 2**32 - 1), 0, "seed of the split into training, validation and test rows"
     )
     stratify: bool = setting(
-        Boolean(), False, "keep the share of each class in test and validation rows"
+        Boolean(),
+        False,
+        "keep the share of each class in test and validation rows; folds always do",
     )
     folds: int | None = setting(
         Optional(Integer(2)),

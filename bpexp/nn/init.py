@@ -8,12 +8,12 @@
 import itertools
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
-from bpexp.fields.registry import Registry
 from bpexp.typing import Array
 
 
@@ -47,9 +47,12 @@ def he(u: Array, fan: tuple[int, int], low: float, high: float) -> Array:
     return math.sqrt(6.0 / fan[0]) * (2.0 * u - 1.0)
 
 
-INITIALIZERS = Registry("initializer", [
-    Initializer("uniform", uniform), Initializer("glorot", glorot), Initializer("he", he)
-])  # fmt: skip
+INITIALIZERS: Mapping[str, Initializer] = MappingProxyType({
+    initializer.name: initializer
+    for initializer in (
+        Initializer("uniform", uniform), Initializer("glorot", glorot), Initializer("he", he)
+    )
+})  # fmt: skip
 
 _local = threading.local()
 

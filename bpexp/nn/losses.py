@@ -14,9 +14,9 @@ Z, A and Y are logits, outputs and targets, each (n_samples, n_outputs[, n_runs]
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
-from bpexp.fields.registry import Registry
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.nn.arithmetic import Arithmetic
 from bpexp.nn.elementary import log
@@ -106,15 +106,19 @@ def _mean(total: Array, n_samples: int, n_outputs: int) -> Array:
     return total / n_samples
 
 
-LOSSES = Registry("loss", [
-    Loss("half_squared", {"": _half_squared}, _mean_square, uses_error_signal=True),
-    Loss(
-        "cross_entropy",
-        {"sigmoid": _binary_cross_entropy, "softmax": _categorical_cross_entropy},
-        _mean,
-        uses_error_signal=False,
-    ),
-])  # fmt: skip
+LOSSES: Mapping[str, Loss] = MappingProxyType({
+    loss.name: loss
+    for loss in (
+        Loss("half_squared", {"": _half_squared}, _mean_square, uses_error_signal=True),
+        Loss(
+            "cross_entropy",
+            {"sigmoid": _binary_cross_entropy, "softmax": _categorical_cross_entropy},
+            _mean,
+            uses_error_signal=False,
+        ),
+    )
+})  # fmt: skip
+"""The losses by name. Others cannot be added: ``mlp.output_delta`` has the gradients of these."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,7 @@ def arctanh_error(e: Array, dead_zone: float) -> Array:
     return out
 
 
-ERROR_SIGNALS = Registry("error signal", [
-    ErrorSignal("linear", linear_error), ErrorSignal("arctanh", arctanh_error)
-])  # fmt: skip
+ERROR_SIGNALS: Mapping[str, ErrorSignal] = MappingProxyType({
+    signal.name: signal
+    for signal in (ErrorSignal("linear", linear_error), ErrorSignal("arctanh", arctanh_error))
+})  # fmt: skip

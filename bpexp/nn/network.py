@@ -44,7 +44,8 @@ class Network:
         loss: The name of the loss.
         error_signal: The name of the error signal of the loss half_squared.
         dead_zone: Output errors below this magnitude count as 0.
-        derivative_offset: Added to the derivative of every activation (Fahlman 1988, 3.2).
+        derivative_offset: Added to the derivative of hidden units and, with the loss half_squared,
+            of outputs other than softmax (Fahlman 1988, 3.2).
         bias_input: The value of the unit whose outgoing weights are the biases.
         class_weights: The weights of the samples in the loss; None if all have the weight 1.
     """

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from read_back import client_of
 from scipy.stats import norm
 
 import bpexp
@@ -43,6 +44,22 @@ def test_runs_that_the_store_has_are_counted(inside, a_store):
     inside("-m", "lr=0.1", "seed=range(0,4)", "epochs=50")
     assert "already: 4 of 20 runs;" in inside(*SWEEP, "--dry-run").stdout
     assert "already: 4 of 20 runs.\n" in inside(*SWEEP, "reuse=true", "--dry-run").stdout
+
+
+@pytest.mark.slow
+def test_only_an_experiment_that_does_not_exist_has_no_runs(inside, a_store, tmp_path):
+    new = ["tracking.experiment=new", "epochs=3"]
+    assert "already: 0 of 1 run" in inside(*new, "--dry-run").stdout
+    assert inside(*new).returncode == 0
+    client = client_of()
+    client.delete_experiment(client.get_experiment_by_name("new").experiment_id)
+    done = inside(*new, "--dry-run")
+    assert done.returncode != 0
+    assert "The experiment 'new' is deleted" in done.stderr
+    (tmp_path / "outputs" / "mlflow.db").write_bytes(b"no database")
+    done = inside(*new, "--dry-run")
+    assert done.returncode != 0
+    assert "Cannot open the store" in done.stderr
 
 
 def test_a_single_run_and_a_search_are_forecast(inside, tmp_path):

@@ -29,6 +29,7 @@ from bpexp.tracking import database, durable, process
 from bpexp.tracking.bulk import BulkStagedRuns
 from bpexp.tracking.client import ClientStagedRuns
 from bpexp.tracking.process import ProcessState
+from bpexp.tracking.retry import TrackingError
 
 
 @pytest.fixture(autouse=True)
@@ -233,6 +234,29 @@ def test_resume_trains_runs_with_damaged_artifacts_again(trained, capsys):
     assert ended.value.code == 0
     assert resume(parent.info.run_id) == 0
     assert trained == [6, 5]
+
+
+@pytest.mark.slow
+def test_runs_that_replace_others_are_stored_after_the_store_failed(trained, monkeypatch, tmp_path):
+    def refuse(staged):
+        raise TrackingError("The store is full")
+
+    bpexp.sweep(lr=[0.01, 0.1, 1], search__halving=3, search__min_epochs=2, epochs=6, n_jobs=1)
+    (parent,) = sweeps()
+    (whole,) = tracked("tags.`bpexp.outcome` = 'completed'")
+    (artifacts(whole.info.run_id) / "losses.npz").write_bytes(b"")
+    with monkeypatch.context() as patch:
+        patch.setattr(BulkStagedRuns, "commit", refuse)
+        assert resume(parent.info.run_id, "--pruned") == 2
+    assert list(tmp_path.glob("outputs/spool/*/*.npz"))
+    n_trained = sum(trained)
+    # Otherwise the sweep would still be running, in the process of the test.
+    mark_as_killed(parent.info.run_id, lost=0)
+    assert resume(parent.info.run_id) == 0
+    assert sum(trained) == n_trained
+    runs = tracked(f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    assert [run.data.metrics["epochs_run"] for run in runs] == [6] * 3
+    assert not (tmp_path / "outputs/spool").exists()
 
 
 @pytest.mark.slow

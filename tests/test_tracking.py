@@ -193,6 +193,17 @@ def test_a_run_is_found_in_another_experiment_by_id_and_by_name(tmp_path):
             lookup.find(reader, "bpexp", "absent")
 
 
+@pytest.mark.parametrize("name", ["width of the hidden layer, again", "0123456789abcdef" * 2])
+@pytest.mark.usefixtures("a_store")
+def test_a_name_as_long_as_an_id_is_found(name, tmp_path):
+    store = locate(None, tmp_path, {})
+    tracker, client = bulk_tracker(store)
+    assert len(name) == 32
+    run_id = tracker.open_run(name, 5, {})
+    for reader in (open_reader(store), ClientReader(client)):
+        assert lookup.find(reader, "bulk", name).run.run_id == run_id
+
+
 INTERNALS = re.compile(r"\._tracking_client|^ *(from|import) mlflow\.(store|utils)\b")
 
 

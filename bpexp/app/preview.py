@@ -3,12 +3,12 @@
 from collections.abc import Collection
 
 from bpexp.app.opening import store_of
-from bpexp.fields.checks import ConfigError
 from bpexp.reporter import Reporter
 from bpexp.sweeps import forecast, resume, rungs
 from bpexp.sweeps.executors import open_executor
 from bpexp.sweeps.plan import Plan
 from bpexp.tracking.archive import Archive, open_archive
+from bpexp.tracking.lookup import NoExperimentError
 from bpexp.tracking.store import Store
 
 
@@ -16,14 +16,14 @@ def dry_run(plan: Plan, reporter: Reporter) -> None:
     """Report what running the plan of a new sweep would take; nothing is written.
 
     Raises:
-        ConfigError: The store or the workers cannot be used.
+        ConfigError: The store, its experiment or the workers cannot be used.
     """
     rungs.check(plan.jobs, plan.runtime.search)
     store = store_of(plan)
     try:
         archive = None if store.is_new else open_archive(store, plan.runtime.tracking.experiment)
-    except ConfigError:
-        # The experiment does not exist yet.
+    except NoExperimentError:
+        # The first run creates it.
         archive = None
     stored = () if archive is None else resume.stored_jobs(plan, "", archive, others=True)
     _report(plan, store, reporter, stored, are_kept=plan.runtime.reuse)

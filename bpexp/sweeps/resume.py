@@ -382,7 +382,9 @@ class ReusableRuns:
 
 
 def write_spooled_runs(plan: Plan, archive: Archive, tracker: Tracker, parent: str) -> None:
-    """Write the spooled runs of a sweep to the store, except those that it has already.
+    """Write the spooled runs of a sweep to the store, except those of jobs that have a run there.
+
+    Runs that are damaged, or ended before their job does, do not count: others replace them.
 
     Args:
         plan: The plan of the sweep.
@@ -399,9 +401,10 @@ def write_spooled_runs(plan: Plan, archive: Archive, tracker: Tracker, parent: s
         # The user may have deleted a broken file and left the folder.
         spool.remove_empty_folders(parent)
         return
-    children = archive.search(Query(tags={"mlflow.parentRunId": parent}), NEEDED)
-    missing = Counter(identity.of_run(job.config, job.dataset) for job in plan.jobs)
-    missing.subtract(run.tags[IDENTITY] for run in _complete(children))
+    stored = finished_runs(plan, parent, archive, others=False).runs
+    missing = Counter(
+        identity.of_run(job.config, job.dataset) for job in plan.jobs if job.index not in stored
+    )
     for file in files:
         unwritten = []
         for run in spool.read(file):

@@ -1,5 +1,6 @@
 """Finds the run that a user names: by its id, the start of its id, its name, or ``latest``."""
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -10,8 +11,8 @@ from bpexp.tracking.store import deleted_experiment
 
 LATEST = "latest"
 """Stands for the newest sweep or run of an experiment."""
-_ID_LENGTH = 32
-"""Characters of a complete run id."""
+_ID = re.compile(r"[0-9a-f]{32}")
+"""A complete run id. A name may look like one, too."""
 
 
 class FoundRun(NamedTuple):
@@ -21,7 +22,11 @@ class FoundRun(NamedTuple):
     run: StoredRun
 
 
-class NoRunsError(ConfigError):
+class NoExperimentError(ConfigError):
+    """The store does not have an experiment, not even a deleted one."""
+
+
+class NoRunsError(NoExperimentError):
     """No run was stored yet, so that an experiment was not created."""
 
 
@@ -30,8 +35,8 @@ def experiment_id(reader: RunReader, name: str) -> str:
 
     Raises:
         NoRunsError: The store has no experiment but MLflow's own.
-        ConfigError: The experiment is deleted, or does not exist; the message then lists those
-            of the store.
+        NoExperimentError: The experiment does not exist; the message lists those of the store.
+        ConfigError: The experiment is deleted.
     """
     ids = reader.experiments()
     if name in ids:
@@ -41,7 +46,7 @@ def experiment_id(reader: RunReader, name: str) -> str:
         raise deleted_experiment(name, deleted[name])
     if ids.keys() <= {"Default"}:
         raise NoRunsError("The store has no runs yet. Start with: bpexp lr=0.1")
-    raise ConfigError(
+    raise NoExperimentError(
         f"--experiment must be an experiment of this store, got {name!r}; it has "
         f"{', '.join(map(repr, ids))}."
     )
@@ -122,9 +127,9 @@ def find(reader: RunReader, experiment: str, wanted: str, *, is_sweep: bool = Fa
     if wanted == LATEST:
         return FoundRun(experiment, _latest(reader, experiment, is_sweep=is_sweep))
     experiments = reader.experiments()
-    if len(wanted) == _ID_LENGTH:
-        run = with_id(reader, wanted)
-        return FoundRun(_name_of(run.experiment_id, experiments), run)
+    if _ID.fullmatch(wanted):
+        for run in reader.get([wanted]):
+            return FoundRun(_name_of(run.experiment_id, experiments), run)
     first = experiments.get(experiment)
     match = None if first is None else _only_match(reader, first, wanted)
     if match is not None:

@@ -143,15 +143,19 @@ def test_without_digests_of_files_all_numbers_are_compared(runs, verify, uri, di
         "UPDATE tags SET value = '5c1d' WHERE key = 'mlflow.parentRunId' AND run_uuid = :run",
     ],
 )
-def test_a_run_that_is_deleted_or_moved_is_named(runs, verify, uri, statement):
+@pytest.mark.parametrize("sweep_status", ["FINISHED", "FAILED"])
+def test_a_run_that_is_deleted_or_moved_is_named(runs, verify, uri, statement, sweep_status):
     executed(uri, statement, run=runs[0].run_id)
+    # Also of a sweep in which a run failed.
+    executed(uri, "UPDATE runs SET status = :status WHERE run_uuid = :run",
+             run=runs[0].parent, status=sweep_status)  # fmt: skip
     status, printed = verify()
     assert status == 1
     assert "altered: sweep" in printed
     assert "1 run of results.csv is" in printed
     assert runs[0].label in printed
     assert runs[1].label not in printed
-    assert "1 of 2 runs match their digests, 1 altered." in printed
+    assert "1 of 1 runs match their digests; 1 sweep altered." in printed
 
 
 def test_a_linked_run_that_is_deleted_is_named(runs, uri, tmp_path, capsys):

@@ -75,7 +75,7 @@ def test_an_altered_file_is_named_and_not_bundled(inside, sweep, alter, name, ad
     assert line.startswith(f"altered: {sweep.label}: ")
     assert name in line
     assert advice.format(sweep.short_id) in line
-    assert summary == "2 of 3 runs match their digests, 1 altered."
+    assert summary == "2 of 2 runs match their digests; 1 sweep altered."
     done = inside("bundle", sweep.run_id, "-o", "sweep.zip")
     assert (done.returncode, name in done.stderr) == (2, True)
     assert not Path("sweep.zip").exists()

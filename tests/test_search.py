@@ -73,6 +73,12 @@ def test_a_zip_is_one_choice_and_a_range_excludes_its_end():
     assert found.dimensions[1].values == "1 to 99, log"
 
 
+def test_a_later_setting_replaces_an_earlier_one_also_with_a_plus():
+    found = parsed("lr=interval(0.1,1)", "hidden=2,8", "++lr=0.5")
+    assert [dimension.key for dimension in found.dimensions] == ["hidden"]
+    assert found.fixed == ("++lr=0.5",)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -87,6 +93,8 @@ def test_a_zip_is_one_choice_and_a_range_excludes_its_end():
         (["lr=tag(lin,interval(0,1))"], "no tag other than log"),
         (["lr=interval(0.12341,0.12342)"], "no number of 4 digits"),
         (["lr=1 | lr=2"], "takes no sub-sweeps"),
+        (["zip(lr=[0.1,1],hidden=[2,8])", "lr=interval(0.1,1)"], "lr must be set once"),
+        (["hidden=4", "zip(lr=[0.1,1],++hidden=[2,8])"], "hidden must be set once"),
         (["seed=interval(0,1)", "lr=interval(0,1)"], "seed must be a list or range"),
     ],
 )

@@ -110,6 +110,8 @@ def test_a_later_run_that_is_better_than_a_diverged_one_has_its_predictions_kept
             )
         (row,) = results.add([JobResult(made.jobs[index], result)])
     assert results.predictions(row).tolist() == result.predictions.tolist()
+    # The losses of the diverged run do not stay in memory.
+    assert [len(results.rows[index].curve[1]) for index in (0, 1)] == [0, 5]
 
 
 def test_a_diverged_run_counts_as_the_worst_value_where_higher_is_better(capsys):

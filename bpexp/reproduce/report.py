@@ -4,9 +4,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 
 from bpexp.fields.checks import ConfigError
+from bpexp.render.wording import counted
 from bpexp.reproduce.verify import (
     Finding,
     Verdict,
@@ -21,6 +21,7 @@ from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import FINISHED, NO_PARTS, Parts, Query, StoredRun
 
 _SWEEPS = Query(tags={run_tags.KIND: run_tags.SWEEP_KIND})
+_NO_FINDINGS: Counter[Finding] = Counter()
 MAX_LISTED = 20
 """Runs of each finding that are described; the others are only counted."""
 
@@ -117,20 +118,20 @@ def verify_stored(
     for run in select_runs(archive, named, NO_PARTS):
         finished[run.parent].add(run.run_id)
         run_ids.append(run.run_id)
-    verdicts = chain(check_stored(archive, run_ids), check_sweeps(archive, sweeps, finished))
-    counts = _show_verdicts(verdicts, archive, show)
-    n_untracked = counts.pop(Finding.UNTRACKED, 0)
-    if counts:
-        show(_summary(counts, "match their digests"))
+    of_runs = _show_verdicts(check_stored(archive, run_ids), archive, show)
+    of_sweeps = _show_verdicts(check_sweeps(archive, sweeps, finished), archive, show)
+    n_untracked = of_sweeps.pop(Finding.UNTRACKED, 0)
+    if of_runs or of_sweeps:
+        show(_summary(of_runs, "match their digests", of_sweeps))
     elif not n_untracked:
         raise ConfigError("There are no finished runs to verify.")
-    return _exit_status(counts)
+    return _exit_status(of_runs + of_sweeps)
 
 
 def _show_verdicts(
     verdicts: Iterable[Verdict], archive: Archive, show: Callable[[str], object]
 ) -> Counter[Finding]:
-    """Show the runs that are not identical; returns the number of runs with each finding."""
+    """Show the runs or sweeps that are not identical; returns the number with each finding."""
     counts: Counter[Finding] = Counter()
     shown: set[str] = set()
     for verdict in verdicts:
@@ -162,7 +163,10 @@ def _describe(verdict: Verdict, archive: Archive) -> list[str]:
     return lines
 
 
-def _summary(counts: Counter[Finding], state: str) -> str:
-    parts = [f"{counts[Finding.IDENTICAL]} of {counts.total()} runs {state}"]
-    parts += [f"{counts[kind]} {kind}" for kind in list(Finding)[1:] if counts[kind]]
-    return ", ".join(parts) + "."
+def _summary(
+    of_runs: Counter[Finding], state: str, of_sweeps: Counter[Finding] = _NO_FINDINGS
+) -> str:
+    runs = [f"{of_runs[Finding.IDENTICAL]} of {of_runs.total()} runs {state}"] if of_runs else []
+    runs += [f"{of_runs[kind]} {kind}" for kind in list(Finding)[1:] if of_runs[kind]]
+    sweeps = [f"{counted(of_sweeps[kind], 'sweep')} {kind}" for kind in Finding if of_sweeps[kind]]
+    return "; ".join(", ".join(parts) for parts in (runs, sweeps) if parts) + "."

@@ -118,7 +118,7 @@ def check_sweeps(
         rows = sweep_integrity.table_rows(sweep, archive)
         if sweep_integrity.are_untracked(rows):
             yield _check_untracked(sweep, archive)
-        elif sweep.status == "FINISHED":
+        elif sweep.status != "RUNNING":
             # Such as failed runs, and those that are linked to the sweep.
             others = [row for row in rows if row[1] not in finished[sweep.run_id]]
             query = Query(sweep=sweep.run_id, with_parents=False)

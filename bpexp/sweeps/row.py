@@ -46,6 +46,8 @@ class Row:
 def row_of(trained: JobResult, objective: Objective | None = None) -> Row:
     """The row of a job that has been trained, with the curve of the rows that decide.
 
+    A diverged run has no curve.
+
     Args:
         trained: The job and its result.
         objective: What runs are compared by; None for the curve of the training rows.
@@ -54,7 +56,10 @@ def row_of(trained: JobResult, objective: Objective | None = None) -> Row:
     if isinstance(result, Failure):
         return Row(job, "interrupted" if result.interrupted else "failed", result.reason)
     curve = curve_of(result.losses)
-    if objective is not None and shows_validation(objective):
+    if result.outcome is Outcome.DIVERGED:
+        # It is never one of the best, and its losses need not stay in memory.
+        curve = NO_CURVE
+    elif objective is not None and shows_validation(objective):
         curve = NO_CURVE if result.validation is None else validation_curve(result.validation)
     reason = reason_of(result.outcome, result.epochs_run)
     return Row(job, result.outcome.value, reason, result.metrics, curve)

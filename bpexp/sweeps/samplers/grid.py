@@ -115,7 +115,7 @@ def check_different(key: str, values: Sequence[Any]) -> None:
 
 
 def canonical(value: Any) -> Any:
-    """A parsed value as JSON can hold it, with integers as floats if they are equal."""
+    """A parsed value as JSON can hold it, with whole floats as integers if they are exact."""
     if isinstance(value, QuotedString):
         return value.text
     if isinstance(value, list):

@@ -21,6 +21,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
+from bpexp.config.options import key_of
 from bpexp.config.schema import rule_of
 from bpexp.fields.checks import ConfigError, Integer, Widths
 from bpexp.sweeps.job import format_setting
@@ -196,41 +197,44 @@ def parse(
         is_replicate: Whether a key only numbers replicates, which are not searched.
 
     Raises:
-        ConfigError: No setting is searched, an interval is empty, or the arguments have sub-sweeps.
+        ConfigError: No setting is searched, an interval is empty, a key is set in a zip and
+            outside of it, or the arguments have sub-sweeps.
         HydraException: What the parser raises.
     """
     if sub_sweeps.has_union(arguments):
         raise ConfigError(
             "A search takes no sub-sweeps separated by |; search each of them on its own."
         )
-    dimensions: dict[str, Dimension] = {}
-    others: dict[str, list[str]] = {}
-    replicates: dict[str, Sequence[tuple[str, ...]]] = {}
+    dimensions: dict[tuple[str, ...], Dimension] = {}
+    others: dict[tuple[str, ...], list[str]] = {}
+    replicates: dict[tuple[str, ...], Sequence[tuple[str, ...]]] = {}
     for argument in arguments:
-        if sub_sweeps.is_beyond_hydra(argument):
+        is_zip = sub_sweeps.is_zip(argument)
+        if is_zip:
             ((keys, axis),) = sub_sweeps.axes([argument], parser).items()
-            name = " and ".join(keys)
+        else:
+            (override,) = parser([argument])
+            key = override.get_key_element()
+            keys = (key_of(key),)
+        sub_sweeps.check_set_once(keys, [*dimensions, *others, *replicates], argument)
+        for earlier in (dimensions, others, replicates):
+            earlier.pop(keys, None)
+        if is_zip:
             if all(map(is_replicate, keys)):
-                replicates[name] = axis
+                replicates[keys] = axis
             else:
-                dimensions[name] = Choices(name, tuple(axis))
-            continue
-        (override,) = parser([argument])
-        key = override.get_key_element()
-        dimensions.pop(key, None)
-        others.pop(key, None)
-        replicates.pop(key, None)
-        if not override.is_sweep_override():
-            others[key] = grid.values(override)
-        elif is_replicate(key):
+                dimensions[keys] = Choices(" and ".join(keys), tuple(axis))
+        elif not override.is_sweep_override():
+            others[keys] = grid.values(override)
+        elif is_replicate(*keys):
             if isinstance(override.value(), IntervalSweep):
                 raise ConfigError(
                     f"{key} must be a list or range(...), because seeds are repeated and not "
                     f"searched, got {override.input_line!r}; type '{key}=range(0,10)'."
                 )
-            replicates[key] = [(text,) for text in grid.values(override)]
+            replicates[keys] = [(text,) for text in grid.values(override)]
         else:
-            dimensions[key] = _dimension(key, override)
+            dimensions[keys] = _dimension(key, override)
     if not dimensions:
         raise ConfigError(
             "A search needs a setting to search, such as 'lr=tag(log,interval(1e-3,1))'."

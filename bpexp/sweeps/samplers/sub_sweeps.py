@@ -14,7 +14,7 @@
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -65,7 +65,7 @@ def jobs(arguments: Sequence[str], parse: Parse) -> list[list[str]]:
         parse: Parses overrides.
 
     Returns:
-        The overrides of each job, without duplicates.
+        The overrides of each job. Sub-sweeps may have jobs in common, which are listed each time.
 
     Raises:
         ConfigError: An argument breaks a rule of ``grid.values``, zipped settings have different
@@ -138,12 +138,28 @@ def axes(arguments: Sequence[str], parse: Parse) -> dict[tuple[str, ...], Axis]:
             (override,) = parse([argument])
             keys = (key_of(override.get_key_element()),)
             axis = [(text,) for text in grid.values(override)]
-        for others in found:
-            twice = set(others) & set(keys)
-            if twice and others != keys:
-                raise ConfigError(f"{min(twice)} must be set once, got it again in {argument!r}.")
+        check_set_once(keys, found, argument)
         found[keys] = axis
     return found
+
+
+def check_set_once(
+    keys: tuple[str, ...], earlier: Iterable[tuple[str, ...]], argument: str
+) -> None:
+    """Check that an argument replaces earlier ones as a whole, or none.
+
+    Args:
+        keys: The keys that the argument sets.
+        earlier: Those that each earlier argument sets.
+        argument: The argument.
+
+    Raises:
+        ConfigError: A key is set in a zip and outside of it.
+    """
+    for others in earlier:
+        twice = set(others) & set(keys)
+        if twice and others != keys:
+            raise ConfigError(f"{min(twice)} must be set once, got it again in {argument!r}.")
 
 
 def _zip_axis(inside: str, argument: str, parse: Parse) -> tuple[tuple[str, ...], Axis]:
@@ -162,7 +178,7 @@ def _zip_axis(inside: str, argument: str, parse: Parse) -> tuple[tuple[str, ...]
             raise ConfigError(
                 f"zip must have a list of values for {key}, got {argument!r}."
             ) from error
-        name = override.get_key_element()
+        name = key_of(override.get_key_element())
         if name in columns:
             raise ConfigError(f"{name} must be in zip once, got {argument!r}.")
         # A value may repeat: only two equal runs are a mistake, which is found later.

@@ -52,6 +52,34 @@ def test_each_setting_is_combined_with_the_new_values():
     assert names[0] == "lr=0.1 optimizer.name=momentum seed=0"
 
 
+@pytest.mark.parametrize(
+    ("option", "key", "values"),
+    [
+        ("optimizer=momentum", "optimizer.momentum", (0.5, 0.7)),
+        ("optimizer=adam", "optimizer.beta1", (0.5, 0.6)),
+        ("schedule=cosine", "schedule.final", (0.1, 0.2)),
+        ("data=parity", "data.bits", (3, 5)),
+    ],
+)
+def test_every_value_of_a_setting_of_an_added_option_is_added(option, key, values):
+    group, name = key.split(".")
+    default = composer().compose([option])[group][name]
+    plan = planned("lr=0.1", "seed=0", "epochs=5")
+    extended = extension.extended(plan, [option, f"{key}={values[0]},{values[1]}"], composer())
+    found = [getattr(getattr(config, group), name) for config in extended.configs[1:]]
+    assert found == list(values)
+    # The values of an extension are not the defaults of what is composed later.
+    assert composer().compose([option])[group][name] == default
+    assert default not in values
+
+
+def test_sub_sweeps_of_an_extension_do_not_share_values():
+    plan = planned("lr=0.1", "seed=0", "epochs=5")
+    sub_sweeps = "optimizer=momentum optimizer.momentum=0.5 | optimizer=momentum lr=3"
+    extended = extension.extended(plan, [sub_sweeps], composer())
+    assert [config.optimizer.momentum for config in extended.configs[1:]] == [0.5, 0.9]
+
+
 def test_values_are_added_once_to_a_sweep_over_many_values():
     """Not once for each value that they replace, which are too many together."""
     plan = planned("seed=range(0,1001)", "epochs=5")

@@ -9,6 +9,7 @@
 
 import json
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -143,7 +144,8 @@ def _set(values: Plain, override: Override, composer: Composer) -> None:
     """Set the value of an override in a configuration."""
     key = key_of(override.get_key_element())
     if key in OPTION_GROUPS:
-        values[key] = composer.compose([str(override.input_line)])[key]
+        # Composed values are shared by all jobs; later overrides change single settings of these.
+        values[key] = deepcopy(composer.compose([str(override.input_line)])[key])
         return
     *path, last = key.split(".")
     group = values

@@ -582,6 +582,8 @@ def test_a_dry_run_says_how_many_runs_there_can_be(inside, tmp_path):
         (["-m", "data=xor,parity", "seeds=auto"], "but seeds=auto needs one ranking"),
         (["-m", "+study=rumelhart_1986_symmetry", "seeds=auto"], "seeds must be null in a study"),
         (["-m", "lr=1,2", "seeds=auto", "seeds.max=1000000"], "at most 1000000 runs"),
+        (["-m", "lr=1,2", "seeds=auto", "model.init_seed=5"], "leave out model.init_seed or"),
+        (["-m", "data=iris", "seeds=auto", "model.init_seed=0,1"], "nothing is drawn from it"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(refused, tmp_path, arguments, message):

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from bpexp.config.options import key_of
-from bpexp.config.replicates import is_replicate_key
+from bpexp.config.replicates import OWN_SEEDS, is_replicate_key
 from bpexp.config.schema import TrainConfig, flatten, plain
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.generations import ReplayedGenerations, ScoresOf
 from bpexp.sweeps.job import Job, by_combination
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.race_result import RacedCombination, RaceResult
+from bpexp.sweeps.ranking import sources_of
 from bpexp.sweeps.samplers.grid import check_count
 from bpexp.sweeps.samplers.racing import RacingSampler, center_of
 
@@ -90,13 +91,28 @@ def first_plan(plan: Plan) -> Plan:
         plan: One job for each combination; several for one with several folds or splits.
 
     Raises:
-        ConfigError: The race could have too many runs.
+        ConfigError: The race could have too many runs, or some would repeat others because nothing
+            is drawn from the seed.
     """
     combinations = _combinations(plan.configs)
     check_count(sum(map(len, combinations)) * plan.runtime.seeds.max)
     runtime = plain(plan.runtime)
     composed = [{**values, **runtime} for values in _sampler(plan, combinations).ask()]
-    return make_plan(composed, plan.overrides, datasets=plan.datasets)
+    first = make_plan(composed, plan.overrides, datasets=plan.datasets)
+    _check_no_repetition(first)
+    return first
+
+
+def _check_no_repetition(plan: Plan) -> None:
+    """Refuse a race in which runs with other seeds are the same: they would count as evidence."""
+    for jobs in by_combination(plan.jobs):
+        if len(set(sources_of(jobs).distinct.tolist())) < len(jobs):
+            values = flatten(plain(jobs[0].config))
+            own = [key for key in OWN_SEEDS if values.get(key) is not None]
+            raise ConfigError(
+                "seeds=auto needs runs that differ by their seed, but nothing is drawn from it for "
+                f"{jobs[0].name}; leave out {' or '.join([*own, 'seeds=auto'])}."
+            )
 
 
 def sampler_of(plan: Plan) -> RacingSampler:

@@ -146,20 +146,20 @@ def rank_parts(
 
 def are_independent(rows: Sequence[Row]) -> bool:
     """Whether no two runs share a level of a source of variation, such as a split."""
-    units = variation.independent_units(_sources(rows).levels)
+    units = variation.independent_units(sources_of([row.job for row in rows]).levels)
     return variation.are_independent(units, len(rows))
 
 
-def _sources(rows: Sequence[Row]) -> variation.Sources:
-    """The sources of variation of rows."""
-    columns = {key: _texts(rows, key) for key in variation.KEYS}
-    return variation.sources_of(columns, len(rows))
+def sources_of(jobs: Sequence[Job]) -> variation.Sources:
+    """The sources of variation of jobs."""
+    columns = {key: _texts(jobs, key) for key in variation.KEYS}
+    return variation.sources_of(columns, len(jobs))
 
 
-def _texts(rows: Sequence[Row], key: str) -> list[str]:
-    """The values of a setting, "null" for a run that does not have it."""
+def _texts(jobs: Sequence[Job], key: str) -> list[str]:
+    """The values of a setting, "null" for a job that does not have it."""
     group, *names = key.split(".")
-    parts = [getattr(row.job.config, group, None) for row in rows]
+    parts = [getattr(job.config, group, None) for job in jobs]
     # Most runs of a sweep share the objects of their groups of settings.
     of_part: dict[int, str] = {}
     for part in {id(part): part for part in parts}.values():
@@ -193,7 +193,8 @@ def rank_combinations(
         return []
     # Of runs with the same random numbers, the first one counts.
     different: dict[Combination, dict[int, Row]] = {}
-    for row, drawn in zip(with_result, _sources(with_result).distinct.tolist(), strict=True):
+    distinct = sources_of([row.job for row in with_result]).distinct.tolist()
+    for row, drawn in zip(with_result, distinct, strict=True):
         different.setdefault(row.job.combination_key, {}).setdefault(drawn, row)
     runs_of = {combination: list(runs.values()) for combination, runs in different.items()}
     horizon = min(max(run.job.config.epochs for run in runs) for runs in runs_of.values())

@@ -1,6 +1,7 @@
 """Predictions for new rows: from Python with arrays and tables, and on the command line."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -152,7 +153,17 @@ def test_sweeps_take_data_from_python_and_keep_them(inside, iris):
     np.testing.assert_array_equal(probabilities.to_numpy(), iris.predict_proba(IRIS))
     done = inside("predict", "latest", "new.csv", "--output", "out.csv")
     assert "out.csv (150 rows)" in done.stdout
-    pd.read_csv("out.csv")
+    written = Path("out.csv").read_bytes()
+    # Earlier predictions may be written again.
+    assert inside("predict", "latest", "new.csv", "--output", "out.csv").returncode == 0
+    assert Path("out.csv").read_bytes() == written
+    (artifact,) = Path("outputs/artifacts", table["run_id"][0]).rglob("predictions.csv")
+    for file in ("new.csv", "outputs/mlflow.db", str(artifact)):
+        before = Path(file).read_bytes()
+        refused = inside("predict", "latest", "new.csv", "--output", file)
+        assert refused.returncode == 2
+        assert "--output must be a new file" in refused.stderr
+        assert Path(file).read_bytes() == before
     for arguments, message in (
         (["nope.csv"], "FILE must be an existing file, got 'nope.csv'"),
         (["new.csv", "--output", "none/out.csv"], "--output must be a file that can be written"),

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,9 @@ from bpexp.render.wording import counted
 from bpexp.sweeps.job import format_setting
 from bpexp.training.predictor import Predictor
 
+_HEADER = b"row,predicted "
+"""The beginning of a file of predictions."""
+
 
 def main(arguments: Sequence[str]) -> None:
     """Print the predictions, or write them to a file."""
@@ -24,6 +28,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--output", metavar="CSV", help="write here instead of printing")
     options = parser.parse_args(arguments)
+    if options.output is not None:
+        _check_output(Path(options.output))
     predictor = read_predictor(*best_run(options, options.run))
     try:
         frame = read_table(options.file, predictor.config.data)
@@ -36,11 +42,30 @@ def main(arguments: Sequence[str]) -> None:
     try:
         table.to_csv(options.output, index=False)
     except OSError as error:
-        raise ConfigError(
-            f"--output must be a file that can be written, got {options.output!r}: "
-            f"{error.strerror}."
-        ) from error
+        raise _not_writable(options.output, error) from error
     print(f"Written: {options.output} ({counted(len(table), 'row')})")
+
+
+def _not_writable(output: str, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"--output must be a file that can be written, got {output!r}: {error.strerror}."
+    )
+
+
+def _check_output(file: Path) -> None:
+    """Refuse to write over a file that holds no predictions, such as the data or the store."""
+    if not file.is_file():
+        return
+    try:
+        with file.open("rb") as content:
+            start = content.read(len(_HEADER))
+    except OSError as error:
+        raise _not_writable(str(file), error) from error
+    if start not in (b"", _HEADER):
+        raise ConfigError(
+            f"--output must be a new file or earlier predictions, got {str(file)!r}, which holds "
+            "something else; choose another name, or delete it first."
+        )
 
 
 def predictions_table(

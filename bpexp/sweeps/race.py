@@ -14,7 +14,7 @@ from bpexp.config.replicates import OWN_SEEDS, is_replicate_key
 from bpexp.config.schema import TrainConfig, flatten, plain
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.generations import ReplayedGenerations, ScoresOf
-from bpexp.sweeps.job import Job, by_combination
+from bpexp.sweeps.job import Combination, Job, by_combination
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.race_result import RacedCombination, RaceResult
 from bpexp.sweeps.ranking import sources_of
@@ -105,13 +105,15 @@ def first_plan(plan: Plan) -> Plan:
 
 def _check_no_repetition(plan: Plan) -> None:
     """Refuse a race in which runs with other seeds are the same: they would count as evidence."""
-    for jobs in by_combination(plan.jobs):
-        if len(set(sources_of(jobs).distinct.tolist())) < len(jobs):
-            values = flatten(plain(jobs[0].config))
+    known: dict[tuple[Combination, int], Job] = {}
+    for job, drawn in zip(plan.jobs, sources_of(plan.jobs).distinct.tolist(), strict=True):
+        first = known.setdefault((job.combination_key, drawn), job)
+        if first is not job:
+            values = flatten(plain(first.config))
             own = [key for key in OWN_SEEDS if values.get(key) is not None]
             raise ConfigError(
                 "seeds=auto needs runs that differ by their seed, but nothing is drawn from it for "
-                f"{jobs[0].name}; leave out {' or '.join([*own, 'seeds=auto'])}."
+                f"{first.name}; leave out {' or '.join([*own, 'seeds=auto'])}."
             )
 
 

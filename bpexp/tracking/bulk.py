@@ -133,9 +133,9 @@ class BulkTracker:
         self, connection: Connection, run_id: str, run: RunRecord, values: rows.Rows
     ) -> None:
         sql.end_run(connection, run_id, run.status, run.ended)
-        sql.delete_other_points(connection, run_id, values[rows.METRICS])
-        points = sql.new_points(connection, run_id, values[rows.METRICS])
-        sql.upsert(connection, {**values, rows.METRICS: points})
+        stored, points = sql.points_of(connection, run_id), values[rows.METRICS]
+        sql.delete_other_points(connection, run_id, stored, points)
+        sql.upsert(connection, {**values, rows.METRICS: sql.new_points(stored, points)})
         if run.dataset is not None and not sql.has_dataset(connection, run_id):
             new = self._new(run, run_id, next(self._ids))
             _insert_inputs(connection, int(self.experiment_id), [new])

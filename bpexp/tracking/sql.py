@@ -189,32 +189,50 @@ def _set_stage(
         connection.execute(text(change), values)
 
 
-def delete_other_points(connection: Connection, run_id: str, points: Sequence[Row]) -> None:
+class StoredPoint(NamedTuple):
+    """What tells a stored point of a run from others."""
+
+    key: str
+    step: int
+    value: float
+    is_nan: bool
+
+
+def points_of(connection: Connection, run_id: str) -> list[StoredPoint]:
+    """The points of all metrics of a run."""
+    found = select(
+        connection, "key, step, value, is_nan FROM metrics WHERE run_uuid = :run", run=run_id
+    )
+    return [StoredPoint(key, step, value, bool(is_nan)) for key, step, value, is_nan in found]
+
+
+def delete_other_points(
+    connection: Connection, run_id: str, stored: Iterable[StoredPoint], points: Sequence[Row]
+) -> None:
     """Delete the points of a run at steps where its metrics have none at their end.
 
     Args:
         connection: The database.
         run_id: The run.
+        stored: Its points.
         points: All points of some metrics, as rows of the table ``metrics``.
     """
-    stored = select(connection, "key, step FROM metrics WHERE run_uuid = :run", run=run_id)
     rows = [MetricRow(*point) for point in points]
     keys, places = {row.key for row in rows}, {(row.key, row.step) for row in rows}
-    for key, step in {(key, step) for key, step in stored if key in keys} - places:
+    for key, step in {(point.key, point.step) for point in stored if point.key in keys} - places:
         connection.execute(
             text("DELETE FROM metrics WHERE run_uuid = :run AND key = :key AND step = :step"),
             {"run": run_id, "key": key, "step": step},
         )
 
 
-def new_points(connection: Connection, run_id: str, points: Sequence[Row]) -> list[Row]:
-    """The points, as rows of the table ``metrics``, that a run does not have yet."""
-    stored = select(
-        connection, "key, step, value, is_nan FROM metrics WHERE run_uuid = :run", run=run_id
-    )
-    known = {(key, step, value, bool(is_nan)) for key, step, value, is_nan in stored}
+def new_points(stored: Iterable[StoredPoint], points: Sequence[Row]) -> list[Row]:
+    """Those of some points, as rows of the table ``metrics``, that are not stored yet."""
+    known = set(stored)
     rows = [MetricRow(*point) for point in points]
-    return [row for row in rows if (row.key, row.step, row.value, row.is_nan) not in known]
+    return [
+        row for row in rows if StoredPoint(row.key, row.step, row.value, row.is_nan) not in known
+    ]
 
 
 def replace_tag(connection: Connection, run_id: str, key: str, seen: str, value: str) -> str:

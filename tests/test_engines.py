@@ -187,7 +187,7 @@ def test_engine_and_batch_do_not_change_results(configs, random):
     assert train_alone(configs[chosen], LlvmEngine()) == together[chosen]
 
 
-def train_in_parts(configs, engine, epochs, random):
+def train_in_parts(configs, engine, epochs, random, dataset=None):
     """The bits of the results of runs that are paused after each of the epochs, and those there.
 
     They go on in another order, together with other runs than before.
@@ -195,7 +195,7 @@ def train_in_parts(configs, engine, epochs, random):
     left, paused, found, pruned = list(range(len(configs))), {}, {}, {}
     for until in [*sorted(set(epochs)), None]:
         random.shuffle(left)
-        batch = run_batch.PreparedBatch([configs[run] for run in left])
+        batch = run_batch.PreparedBatch([configs[run] for run in left], dataset)
         loop = TrainingLoop(batch, engine, [paused[run] for run in left if paused])
         found |= {left[k]: result_bits(result) for k, result in loop.run(until)}
         states = {left[k]: result for k, result in loop.pause()}
@@ -220,6 +220,47 @@ def test_runs_that_are_paused_go_on_with_the_bits_of_uninterrupted_ones(configs,
         assert len(bits[1]) == 8 * until
         _, alone = train_in_parts([configs[run]], NumpyEngine(), [until], random)
         assert alone == {(0, until): bits}
+
+
+@settings(max_examples=EXAMPLES // 8)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 99), st.sampled_from([0.05, 0.5]), st.sampled_from([None, 5])),
+        max_size=9,
+    ),
+    st.randoms(),
+)
+def test_a_validation_loss_that_is_not_a_number_is_never_the_best(drawn, random):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((8, 2))
+    Y = np.maximum(X @ [[0.5], [-1.0]], 0.0)
+    # Overflows to infinity, or to NaN if the weights have different signs.
+    data = Dataset(
+        "random", X, Y, np.full((1, 2), 1e308), np.full((1, 1), 0.5), X[:0], Y[:0], (), (),
+        is_classification=False, digest="",
+    )  # fmt: skip
+    shared = replace(
+        KINDS[8], model=replace(KINDS[8].model, init_low=-3.0, init_high=3.0), epochs=12
+    )
+    configs = [
+        replace(shared, seed=seed, lr=lr, stop=StopConfig(patience=patience))
+        for seed, lr, patience in [(44, 0.05, None), (48, 0.05, None), *drawn]
+    ]
+    results = dict(train_batch(configs, NumpyEngine(), data))
+    bits = [result_bits(results[run]) for run in range(len(configs))]
+    for engine in (LlvmEngine(), *GROUPED):
+        assert train_bits(configs, engine, data) == bits
+    assert train_in_parts(configs, LlvmEngine(), [1, 2, 5], random, data)[0] == bits
+    assert np.isnan([results[0].validation.losses[0], results[1].validation.losses[0]]).all()
+    assert results[0].lowest_validation_loss == 0.25
+    assert results[1].lowest_validation_loss == np.inf
+    for run, config in enumerate(configs):
+        losses = results[run].validation.losses.tolist()
+        best = min(range(len(losses)), key=lambda k: (np.isnan(losses[k]), losses[k]))
+        last = replace(config, epochs=best + 1, stop=StopConfig(validation_interval=1000))
+        ((_, expected),) = train_batch([last], NumpyEngine(), data)
+        np.testing.assert_array_equal(results[run].weights[0], expected.weights[0])
+        np.testing.assert_array_equal(results[run].predictions, expected.predictions)
 
 
 def epochs_run(configs):

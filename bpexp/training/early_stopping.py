@@ -1,7 +1,8 @@
 """Early stopping on validation rows, and the selection of the best weights.
 
 After every ``stop.validation_interval`` epochs, and when a run ends, the loss E on the validation
-rows is evaluated. The weights with the lowest E become the result of the run. A run stops
+rows is evaluated. The weights with the lowest E become the result of the run; an E that is NaN is
+higher than any number. A run stops
 (L. Prechelt, Proben1, 1994, section 3.3)
 
 - after ``stop.patience`` epochs without a new lowest E;
@@ -31,7 +32,7 @@ class ValidationMemory(NamedTuple):
     """What a ``ValidationMonitor`` knows of a run.
 
     Attributes:
-        best_loss: The lowest validation loss so far.
+        best_loss: The lowest validation loss so far; NaN if none was a number.
         best_epoch: The epoch of that loss.
         best_parameters: The parameters after that epoch, (n_parameters,).
         history: Epoch and validation loss of each evaluation.
@@ -89,9 +90,10 @@ class ValidationMonitor:
         losses = self._engine.evaluate(
             self._network, np.ascontiguousarray(parameters), self._X, self._Y
         ).losses
-        # The first loss counts as the lowest even if it is not finite.
+        # The first parameters are kept until a loss is a number.
         is_first = np.array([not self._history[run] for run in runs])
-        better = is_first | (losses < self._best_loss[runs])
+        best = self._best_loss[runs]
+        better = is_first | (losses < best) | (np.isnan(best) & ~np.isnan(losses))
         self._best_loss[runs] = np.where(better, losses, self._best_loss[runs])
         self._best_epoch[runs] = np.where(better, epoch, self._best_epoch[runs])
         self._best_parameters[:, runs[better]] = parameters[:, better]

@@ -747,6 +747,15 @@ def test_calls_of_a_cancelled_engine_end_in_all_threads(monkeypatch, long_traini
         for call in calls:
             with pytest.raises(Cancelled):
                 call.result(timeout=60)
+
+
+@pytest.mark.parametrize("engine_type", [NumpyEngine, LlvmEngine])
+def test_a_cancelled_engine_refuses_further_calls(engine_type):
+    engine, batch = engine_type(), run_batch.PreparedBatch([BASE])
+    problem, state = batch.problem, batch.initial_state()
+    engine.cancel()
+    with pytest.raises(Cancelled):
+        engine.advance(problem, state, batch.lr_factors(0, 1), None)
     with pytest.raises(Cancelled):
         engine.evaluate(problem.network, state.parameters, problem.X, problem.Y)
 

@@ -83,6 +83,8 @@ class NumpyEngine:
 
     def evaluate(self, network: Network, parameters: Array, X: Array, Y: Array) -> EngineOutputs:
         """See ``Engine.evaluate``."""
+        if self._is_cancelled:
+            raise Cancelled
         loss = LOSSES[network.loss].on(network.activation_names[-1])
         weights, biases = network.split(parameters)
         activations, logits = forward(network, X[:, :, None], weights, biases, EXACT)

@@ -71,9 +71,9 @@ def _train_generations(
     runner: SweepRunner, generations: Generations, reporter: Reporter
 ) -> FinishedSweep:
     """Train the generations after those of the plan."""
-    runner.continue_from(generations.catch_up(runner.plan, runner.scores))
+    generations.catch_up(runner.plan, runner.scores)
     while runner.is_complete:
-        extended = generations.extend(runner.plan, runner.last_scores())
+        extended = generations.extend(runner.plan, runner.scores(runner.plan.last_generation))
         for sentence in generations.progress(runner.plan):
             reporter.say(sentence)
         if extended is None:

@@ -37,7 +37,7 @@ class Generations:
     sampler: Sampler
     compose: Callable[[Any], Mapping[str, Any]]
 
-    def catch_up(self, plan: Plan, scores_of: ScoresOf) -> int:
+    def catch_up(self, plan: Plan, scores_of: ScoresOf) -> None:
         """Bring the sampler to the last generation of a plan, whose jobs are trained.
 
         The sampler of a new sweep is there: the plan has one generation.
@@ -46,13 +46,9 @@ class Generations:
             plan: The plan.
             scores_of: Returns the scores of jobs.
 
-        Returns:
-            The index of the first job of the last generation.
-
         Raises:
             ConfigError: The sampler proposes other jobs than the plan has.
         """
-        return 0
 
     def extend(self, plan: Plan, scores: Sequence[float | None]) -> Plan | None:
         """Report the results of the last generation to the sampler and plan the next one.
@@ -94,25 +90,26 @@ class ReplayedGenerations(Generations):
         sampler: A new sampler, whose ``ask`` has not been called.
     """
 
-    def catch_up(self, plan: Plan, scores_of: ScoresOf) -> int:
+    def catch_up(self, plan: Plan, scores_of: ScoresOf) -> None:
         """Ask for the generations of the plan again, and tell all but the last one's scores.
 
         Raises:
             OtherProposalsError: The sampler proposes other jobs than the plan has.
         """
-        first = 0
-        while True:
-            configs = [train_config(self.compose(proposal)) for proposal in self.sampler.ask()]
-            last = first + len(configs)
-            if not configs or configs != [job.config for job in plan.jobs[first:last]]:
-                raise OtherProposalsError(
-                    f"The sampler proposes other runs than before from run {first + 1} on: "
-                    "packages, data or results have changed; start a new sweep."
-                )
-            if last == len(plan.jobs):
-                return first
-            self.sampler.tell(scores_of(plan.jobs[first:last]))
-            first = last
+        *earlier, last = plan.jobs_by_generation
+        for jobs in earlier:
+            self._ask_again(jobs)
+            self.sampler.tell(scores_of(jobs))
+        self._ask_again(last)
+
+    def _ask_again(self, jobs: Sequence[Job]) -> None:
+        """Ask for a generation that is known."""
+        configs = [train_config(self.compose(proposal)) for proposal in self.sampler.ask()]
+        if configs != [job.config for job in jobs]:
+            raise OtherProposalsError(
+                f"The sampler proposes other runs than before from run {jobs[0].index + 1} on: "
+                "packages, data or results have changed; start a new sweep."
+            )
 
 
 def train_config(values: Mapping[str, Any]) -> TrainConfig:

@@ -101,6 +101,11 @@ class Plan:
         return [self.jobs[a:b] for a, b in zip(self.generations, ends, strict=True)]
 
     @property
+    def last_generation(self) -> tuple[Job, ...]:
+        """The jobs of the last generation."""
+        return self.jobs[self.generations[-1] :]
+
+    @property
     def is_race(self) -> bool:
         """Whether the number of seeds depends on the results (``seeds=auto``)."""
         return self.runtime.seeds.name is not None

@@ -68,8 +68,8 @@ def replayed(plan: Plan, scores_of: ScoresOf) -> RaceResult:
         OtherProposalsError: The scores give other numbers of seeds than the plan has.
     """
     generations = RaceGenerations.of_plan(plan)
-    first = generations.catch_up(plan, scores_of)
-    generations.sampler.tell(scores_of(plan.jobs[first:]))
+    generations.catch_up(plan, scores_of)
+    generations.sampler.tell(scores_of(plan.last_generation))
     return generations.race(plan)
 
 

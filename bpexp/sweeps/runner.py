@@ -162,7 +162,6 @@ class SweepRunner:
         self.started = now()
         self._executor, self._writer = executor, writer
         self._listener, self._on_result = listener, on_result
-        self._first_of_generation = 0
         self._budget = Budget(plan.runtime.budget)
         self._paused = PausedJobs()
         self._plan_encoder = plan_file.PlanEncoder()
@@ -202,11 +201,10 @@ class SweepRunner:
 
         With ``reuse=true``, jobs of which the store has a run get its result.
         """
-        self._first_of_generation = first = len(self.plan.jobs)
         self._replace_plan(plan)
         reusable = self._writer.sweep.reusable
         if reusable is not None:
-            self._add_stored(*reusable.link(plan, plan.jobs[first:]))
+            self._add_stored(*reusable.link(plan, plan.last_generation))
 
     def _add_stored(self, stored: SweepResults, notes: Sequence[str]) -> None:
         """Use results that are stored already, and report them; ``notes`` are on damaged runs."""
@@ -221,14 +219,6 @@ class SweepRunner:
         self.plan, files = plan, self._writer.sweep.files
         if files is not None:
             files.write({plan_file.NAME: self._plan_encoder.to_bytes(plan)})
-
-    def continue_from(self, first: int) -> None:
-        """Let the last generation start at the job with the index ``first``."""
-        self._first_of_generation = first
-
-    def last_scores(self) -> list[float | None]:
-        """The score of each job of the last generation, see ``Sampler.tell``."""
-        return self.scores(self.plan.jobs[self._first_of_generation :])
 
     def scores(self, jobs: Sequence[Job]) -> list[float | None]:
         """The score of each of some trained jobs, see ``Sampler.tell``."""

@@ -84,8 +84,8 @@ class BatchState:
             or ``NO_THRESHOLD``.
         patience: A run stalls after as many epochs without a new lowest loss, (L,), or
             ``NO_PATIENCE``.
-        best_loss: Lowest training loss so far, (L,). Engines may leave it and the next one unchanged
-            in a batch without stopping criteria.
+        best_loss: Lowest training loss so far, (L,). Engines may leave it and ``epochs_since_best``
+            unchanged in a batch without stopping criteria.
         epochs_since_best: Epochs since then, (L,).
         outputs: Network outputs in the most recent forward pass of each sample,
             (n_samples, n_outputs, L).

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from bpexp.runs.metrics import METRICS
 from bpexp.runs.objective import objectives
 from bpexp.sweeps import confirmation, plan_file
 from bpexp.sweeps.plan import make_plan
-from bpexp.sweeps.ranking import final_objective, rank
+from bpexp.sweeps.ranking import final_objective, rank, why_best
 from bpexp.sweeps.row import Row
 from bpexp.sweeps.runner import FinishedSweep
 
@@ -124,6 +125,20 @@ def test_epochs_to_converge_count_the_maximum_for_runs_that_did_not_converge():
     outcomes = ["completed", "stalled", "diverged", "completed"]
     rows = rows_of(plan, [100, 80, 50, 100], "epochs_run", outcomes)
     assert final_objective(plan, rows).name == "final_loss"
+    # No run of it was chosen by the final loss.
+    race = plan_of("stop.loss=0.1", "epochs=100", "seeds=auto", lr=[0.1, 1])
+    assert final_objective(race, rows) == race.objective == objectives()["epochs_to_converge"]
+
+
+def test_combinations_without_a_converged_run_are_tied_and_ordered_by_final_loss():
+    plan = plan_of("stop.loss=0.1", "epochs=100", lr=[0.1, 1], seed=[1, 2])
+    losses = [0.3, 0.4, 0.1, 0.2]
+    rows = [replace(row, metrics={"epochs_run": 100, "final_loss": loss})
+            for row, loss in zip(rows_of(plan, losses), losses, strict=True)]  # fmt: skip
+    ranking = rank(rows, plan.objective)
+    assert [(found.rank, found.center) for found in ranking.combinations] == [(1, 100)] * 2
+    assert ranking.best.job.name == "lr=1 seed=1"
+    assert why_best(ranking).startswith("it did not converge")
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,13 @@ def result_of(sampler, objective=LOSS):
     )
 
 
+def test_a_race_in_which_no_run_converges_decides_nothing():
+    sampler, _ = raced(lambda lr, seed: np.inf, 2, objective=TIME, max=20)
+    race = result_of(sampler, TIME)
+    assert race.verdict.startswith("After 20 seeds, no run has converged within 100 epochs: ")
+    assert {race.state(one) for one in race.combinations} == {"no value"}
+
+
 def test_the_leader_by_the_median_that_is_worse_on_more_seeds_is_not_called_the_best():
     """The second combination is lower on two of three seeds, but has the higher median."""
     scores = np.array([[1.0, 2.0, 3.0], [0.0, 2.5, 2.7]])

@@ -249,7 +249,7 @@ def test_two_workers_find_the_same_trials(uninterrupted, inside, a_store, tmp_pa
     assert done.stdout.startswith(
         "Search by tpe over lr (0.01 to 10, log), hidden (2 to 5): 6 trials of 3 runs, 2 at a time"
     ), done.stderr
-    assert "6 of 6 trials: lowest final loss" in done.stdout
+    assert "6 of 6 trials: lowest median final loss" in done.stdout
     assert stored(tmp_path)[0] == stored(uninterrupted[0])[0]
     done = inside("reproduce", "latest")
     assert done.stdout == "18 of 18 runs identical to the bit.\n6 of 6 trials proposed again.\n"

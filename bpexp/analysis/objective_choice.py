@@ -82,6 +82,9 @@ def choose(grouped: Grouped, choice: ObjectiveChoice) -> Objective:
     if choice.key in available:
         objective.named(choice.key, allow_test=choice.allow_test, key="--measure")
         return available[choice.key]
+    if choice.key == objective.EPOCHS_TO_CONVERGE and not choice.is_typed:
+        # It decided which runs a search or a race trained, although none of them converged.
+        return objectives()[choice.key]
     if choice.key is not None and choice.is_typed:
         raise ConfigError(
             f"--measure must be one of {', '.join(available)} for these runs, got {choice.key!r}."

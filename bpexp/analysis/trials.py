@@ -33,7 +33,11 @@ class Trials:
     def scores(self) -> Array:
         """What trials are judged by, (n_trials,): smaller is better, inf without a value."""
         objective, horizon = self.findings.objective, self.findings.horizon
-        return np.array([objective.center(s.group.scores(objective), horizon) for s in self.groups])
+        scores = [summary.group.scores(objective) for summary in self.groups]
+        # A trial of which no run converged has the mean of the maximum, which is no value.
+        return np.array(
+            [objective.center(one, horizon) if np.isfinite(one).any() else np.inf for one in scores]
+        )
 
     def values(self, key: str) -> list[str]:
         """The value of a setting in each trial."""
@@ -58,6 +62,8 @@ class Trials:
     @cached_property
     def importance(self) -> str:
         """The importance of the settings, as a sentence; "" if it is not known."""
+        if not self.findings.has_scores:
+            return ""
         settings = [summary.group.settings for summary in self.groups]
         found = ped_anova(settings, self.scores.tolist())
         if not found:

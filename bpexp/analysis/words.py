@@ -54,6 +54,11 @@ def _ranked(findings: Findings) -> str:
         known = f"{said[0].upper()}{said[1:]}. {_convergence(best)}"
         return " ".join([known, findings.verdict] if findings.verdict else [known])
     if not findings.has_scores:
+        if objective.is_time:
+            return (
+                f"None of the {findings.runs} runs converged: no group is better than another. "
+                "--measure final_loss compares their losses."
+            )
         return f"All {findings.runs} runs diverged: no group is better than another."
     if findings.verdict is not None:
         return f"{best.group.name}: {result(best, objective)}. {findings.verdict}"

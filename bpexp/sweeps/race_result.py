@@ -115,6 +115,8 @@ class RaceResult:
 
     def state(self, combination: RacedCombination) -> str:
         """Why a combination got no more seeds, in a few words."""
+        if not self.has_values:
+            return "no value"
         if not combination.is_racing:
             return f"worse beyond doubt after {counted(combination.n_seeds, 'seed')}"
         is_leader = combination is self.leader
@@ -123,6 +125,11 @@ class RaceResult:
         if self.is_contradicted:
             return f"best {self.objective.statistic} only" if is_leader else "not worse"
         return "leads" if is_leader else "not distinguishable from the first"
+
+    @property
+    def has_values(self) -> bool:
+        """Whether any run has a value of the objective, such as one that converged."""
+        return any(bool(np.isfinite(one.scores).any()) for one in self.combinations)
 
     @property
     def is_contradicted(self) -> bool:
@@ -188,6 +195,9 @@ class RaceResult:
     def progress(self) -> str:
         """The last block in a sentence."""
         leader, objective = self.leader, self.objective
+        if not self.has_values:
+            seeds = counted(self.n_seeds, "seed")
+            return f"{seeds}: {self.n_racing} combinations race, {self._no_values} yet"
         name = f" with {leader.job.combination_name}" if leader.job.combination_name else ""
         stopped = [
             one.job.combination_name
@@ -204,10 +214,19 @@ class RaceResult:
     @property
     def verdict(self) -> str:
         """How the race came out, in sentences."""
+        if not self.has_values:
+            return f"After {counted(self.n_seeds, 'seed')}, {self._no_values}: nothing is decided."
         if len(self.combinations) == 1:
             return f"{self._reason}."
         outcome = self._decision if self.end is RaceEnd.DECIDED else self._undecided
         return " ".join([outcome, *self._disagreements])
+
+    @property
+    def _no_values(self) -> str:
+        """That no run has a value."""
+        if self.objective.is_time:
+            return f"no run has converged within {self.horizon:g} epochs"
+        return f"no run has a {self.objective.label}"
 
     @property
     def _reason(self) -> str:

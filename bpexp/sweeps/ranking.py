@@ -98,8 +98,13 @@ class Ranking:
 
 
 def final_objective(plan: Plan, rows: Iterable[Row]) -> Objective:
-    """The objective of a plan; by default the final loss if no run converged."""
+    """The objective of a plan; by default the final loss of a grid in which no run converged.
+
+    A search and a race are ranked by what decided which runs were trained.
+    """
     is_default = plan.runtime.objective.name is None
+    if plan.search is not None or plan.is_race:
+        return plan.objective
     has_converged = any(row.outcome == Outcome.CONVERGED for row in rows)
     if is_default and plan.objective.is_time and not has_converged:
         return objectives()["final_loss"]
@@ -181,6 +186,9 @@ def rank_combinations(
 ) -> list[RankedCombination]:
     """The combinations that have a result, the best first, see ``Objective.ranking_key``.
 
+    Combinations of which no run converged are tied by the epochs to converge, and in the order of
+    their median final losses.
+
     Args:
         rows: The rows.
         objective: What ranks them.
@@ -198,16 +206,19 @@ def rank_combinations(
         different.setdefault(row.job.combination_key, {}).setdefault(drawn, row)
     runs_of = {combination: list(runs.values()) for combination, runs in different.items()}
     horizon = min(max(run.job.config.epochs for run in runs) for runs in runs_of.values())
-    unranked: list[tuple[tuple[float, ...], RankedCombination]] = []
+    unranked: list[tuple[tuple[float, ...], float, RankedCombination]] = []
     for combination, runs in runs_of.items():
         scores = scores_of(runs, objective)
         best_first = _best_first(runs, scores)
         ranking_key = objective.ranking_key(scores, horizon)
         epoch = max((pruned_at(run) for run in runs if is_pruned(run)), default=None)
         n_planned = (-planned[combination],) if planned else ()
+        is_unreached = objective.is_time and bool(np.isinf(scores).all())
+        tie = float(np.median(scores_of(runs, objectives()["final_loss"]))) if is_unreached else 0.0
         unranked.append(
             (
                 (-_reached(epoch), *n_planned, *ranking_key),
+                tie,
                 RankedCombination(
                     rank=0,
                     job=best_first[0].job,
@@ -219,11 +230,11 @@ def rank_combinations(
             )
         )
     # Stable: tied combinations stay in the order of their jobs.
-    ordered = sorted(unranked, key=lambda pair: pair[0])
+    ordered = sorted(unranked, key=lambda found: found[:2])
     ranks: dict[tuple[float, ...], int] = {}
     return [
         replace(found, rank=ranks.setdefault(sort_key, place))
-        for place, (sort_key, found) in enumerate(ordered, start=1)
+        for place, (sort_key, _, found) in enumerate(ordered, start=1)
     ]
 
 
@@ -251,6 +262,8 @@ def why_best(ranking: Ranking) -> str:
     """Why the best run of a ranking is the best, with numbers."""
     objective, best = ranking.objective, ranking.best
     assert best is not None
+    if objective.is_time and best.outcome != Outcome.CONVERGED:
+        return "it did not converge, but neither did others sooner; the final loss decides"
     value = best.metrics.get(objective.metric, math.nan)
     reason = f"the run with the {objective.superlative} {objective.label}, {value:.6g}"
     if not ranking.is_replicated:

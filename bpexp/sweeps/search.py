@@ -151,10 +151,15 @@ def progress(trials: Sequence[Trial], plan: Plan) -> str:
     count = f"{len(trials)} of {plan.runtime.search.trials} trials"
     if not math.isfinite(best.value):
         return f"{count}: no trial has a finite {plan.objective.label} yet"
+    # A run that did not converge counts all of its epochs.
+    if plan.objective.is_time and best.value >= plan.jobs[0].config.epochs:
+        return f"{count}: no run has converged yet"
     value = plan.objective.as_measured(best.value)
+    assert plan.search is not None
+    is_replicated = plan.search.n_replicates > 1
+    label = plan.objective.center_label if is_replicated else plan.objective.label
     return (
-        f"{count}: {plan.objective.superlative} {plan.objective.label} {value:.6g} with "
-        f"{' '.join(best.overrides)}"
+        f"{count}: {plan.objective.superlative} {label} {value:.6g} with {' '.join(best.overrides)}"
     )
 
 

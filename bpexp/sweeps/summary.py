@@ -15,7 +15,7 @@ from bpexp.runs import environment, metrics, run_tags
 from bpexp.sweeps.job import by_combination, format_setting
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.race_result import RaceResult
-from bpexp.sweeps.ranking import rank_combinations, why_best
+from bpexp.sweeps.ranking import rank_combinations, values_of, why_best
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers.trials import best_so_far
 from bpexp.tracking.contract import MetricPoint, RunRecord
@@ -101,7 +101,7 @@ def sweep_record(finished: FinishedSweep, started: int, ended: int) -> RunRecord
         files |= finished.study.files
     objective, best = ranking.objective, ranking.best
     if best is not None:
-        value = best.metrics.get(objective.metric, math.nan)
+        (value,) = values_of([best], objective)
         if math.isfinite(value):
             points.append(MetricPoint(f"best_{objective.name}", value, 0))
     if finished.race is not None:

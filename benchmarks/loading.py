@@ -1,7 +1,7 @@
 """Time loading large tables, by bpexp and by the library that only reads the file.
 
 ``python -m benchmarks.loading READER FILE`` loads a table in a new process. bpexp also checks every
-cell, standardizes the inputs, and computes the medians and the digest of the data set.
+cell, standardizes the inputs, and computes the digest of the data set.
 """
 
 import json

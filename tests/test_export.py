@@ -188,7 +188,7 @@ def test_a_model_refuses_cells_that_are_no_numbers(cells, said):
     from bpexp.export import served
 
     model = served.ServedNetwork()
-    model.settings = {"columns": ["x2"], "texts": {}, "fill_missing": False}
+    model.settings = {"columns": ["x2"], "texts": {}}
     model.arrays = {}
     with pytest.raises(mlflow.MlflowException, match=said):
         model.predict(None, pd.DataFrame({"x2": cells}))
@@ -225,7 +225,7 @@ def test_a_model_contains_no_pickle(store, capsys, tmp_path):
     }  # fmt: skip
     (weights,) = [name for name in files if name.endswith(".npz")]
     with np.load(weights, allow_pickle=False) as arrays:
-        assert set(arrays.files) == {"W1", "b1", "W2", "b2", "mean", "scale", "medians"}
+        assert set(arrays.files) == {"W1", "b1", "W2", "b2", "mean", "scale"}
     requirements = (Path(folder) / "requirements.txt").read_text().split()
     assert [line.partition("==")[0] for line in requirements] == ["mlflow", "numpy", "pandas"]
 

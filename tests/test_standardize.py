@@ -62,8 +62,9 @@ def test_a_table_of_many_rows_is_prepared_as_by_scikit_learn(tmp_path):
     frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(y=0.5)
     frame.to_parquet(tmp_path / "t.parquet")
     config = FileConfig(
-        name="file", path=str(tmp_path / "t.parquet"), target=("y",), test_fraction=0.3
-    )
+        name="file", path=str(tmp_path / "t.parquet"), target=("y",), test_fraction=0.3,
+        missing="median",
+    )  # fmt: skip
     dataset = load(config)
     train, test = (numbers - 1 for numbers in (dataset.rows.training, dataset.rows.test))
     scaler = StandardScaler().fit(X[train])

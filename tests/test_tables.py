@@ -762,5 +762,5 @@ def test_tables_are_copied_in_tiles_to_columns_and_back(n_rows, n_columns, rando
 def test_missing_numbers_become_the_median_of_the_column(values):
     X = np.array(values)[:, None]
     rows = np.arange(len(X))
-    made = preparation.with_medians(preparation.fit(X, ("x",), {}, rows), X, rows)
+    made = preparation.fit(X, ("x",), {}, rows, fill_missing=True)
     assert made.medians.tolist() == [np.median(X)]

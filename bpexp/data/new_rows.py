@@ -16,7 +16,6 @@ def inputs(
     X: Any,
     prepared: Preparation,
     *,
-    fill_missing: bool = False,
     decimal: str = ".",
     name: str = "X",
 ) -> Array:
@@ -26,7 +25,6 @@ def inputs(
         X: A table of pandas with the columns of the training data, in any order and with others,
             or an array (n_rows, n_columns) in their order.
         prepared: The preparation that was fitted on the training rows.
-        fill_missing: Whether cells may be missing, as with ``data.missing=median``.
         decimal: The decimal mark of texts, as ``data.decimal``.
         name: What error messages call the rows.
 
@@ -52,7 +50,7 @@ def inputs(
         raise ConfigError(f"{name} must have at least one row, got none.")
     columns = {title: X.iloc[:, known[title]] for title in prepared.columns}
     for title, column in columns.items():
-        if not fill_missing and column.isna().any():
+        if prepared.medians is None and column.isna().any():
             row = int(np.flatnonzero(column.isna())[0]) + 1
             raise ConfigError(
                 f"{name} must have a value in every cell, got none in column {title!r}, row {row}."

@@ -5,7 +5,8 @@ feature for each text (one-hot). Then the features are standardized.
 
 >>> import numpy as np
 >>> X = np.array([[1.0, 0.0], [3.0, 1.0], [np.nan, 2.0]])
->>> fitted = fit(X, ("size", "color"), {"color": ("blue", "red", "teal")}, np.arange(2))
+>>> fitted = fit(X, ("size", "color"), {"color": ("blue", "red", "teal")}, np.arange(2),
+...     fill_missing=True)
 >>> fitted.features
 ('size', 'color=blue', 'color=red')
 >>> fitted.transform(X).tolist()
@@ -31,8 +32,8 @@ class Preparation:
         columns: Names of the columns of the table.
         texts: The texts of each column of texts. A cell of the table is the position of its text.
         seen: The positions of those texts that a training row has; each is a feature.
-        medians: What replaces a missing number, (n_columns,); None between ``fit`` and
-            ``with_medians``, which every loaded data set has seen.
+        medians: What replaces a missing number, (n_columns,), 0 for columns of texts; None if no
+            cell may be missing.
         features: Names of the inputs of the network.
         mean: Subtracted from the features, (n_features,); 0 without standardization.
         scale: Divides the features, (n_features,); 1 without standardization.
@@ -54,15 +55,16 @@ class Preparation:
         Args:
             X: Cells of the table, (n_rows, n_columns); NaN where they are missing.
         """
-        if not self.texts and np.isfinite(X).all():
+        if not self.texts and (self.medians is None or np.isfinite(X).all()):
             return X
         parts = []
         for place, name in enumerate(self.columns):
             column = X[:, place : place + 1]
             if name in self.texts:
                 parts.append((column == np.array(self.seen[name])).astype(np.float64))
+            elif self.medians is None:
+                parts.append(column)
             else:
-                assert self.medians is not None
                 parts.append(np.where(np.isnan(column), self.medians[place], column))
         return np.hstack(parts)
 
@@ -88,11 +90,9 @@ def fit(
     train: Positions,
     *,
     standardize: bool = False,
+    fill_missing: bool = False,
 ) -> Preparation:
     """Fit the transformation to the training rows of a table.
-
-    If no cell is missing, only new rows will need the medians, which take half of the time. They
-    are then left to ``with_medians``, which can run while other things are done with the table.
 
     Args:
         X: Cells of the table, (n_rows, n_columns); see ``Preparation``.
@@ -100,15 +100,16 @@ def fit(
         texts: The texts of each column of texts.
         train: Numbers of the training rows.
         standardize: Whether numbers are scaled to mean 0 and deviation 1.
+        fill_missing: Whether cells may be missing, here or in new rows.
 
     Raises:
         ConfigError: A column has no value in the training rows, or a deviation is not finite.
     """
-    is_complete = not texts and bool(np.isfinite(X).all())
-    medians, features = None, list(columns)
+    medians = np.zeros(len(columns)) if fill_missing else None
+    features = list(columns)
     seen: dict[str, tuple[int, ...]] = {}
-    if not is_complete:
-        medians, features = np.zeros(len(columns)), []
+    if fill_missing or texts:
+        features = []
         for place, (name, cells) in enumerate(
             zip(columns, tiles.columns_of(X, train), strict=True)
         ):
@@ -123,8 +124,9 @@ def fit(
                 seen[name] = tuple(int(position) for position in np.unique(known))
                 features += [f"{name}={texts[name][position]}" for position in seen[name]]
             else:
-                medians[place] = _median(known)
                 features.append(name)
+                if medians is not None:
+                    medians[place] = _median(known)
     if len(set(features)) < len(features):
         twice = next(name for name in features if features.count(name) > 1)
         raise ConfigError(f"data.path must give different inputs, got {twice!r} twice.")
@@ -139,15 +141,6 @@ def fit(
         np.ones(n_features),
     )
     return _with_moments(fitted, rows_of(X, train)) if standardize else fitted
-
-
-def with_medians(fitted: Preparation, X: Array, train: Positions) -> Preparation:
-    """The result of ``fit`` with its medians, of the same table and rows."""
-    if fitted.medians is not None:
-        return fitted
-    return replace(
-        fitted, medians=np.array([_median(cells) for cells in tiles.columns_of(X, train)])
-    )
 
 
 def _median(values: Array) -> float:

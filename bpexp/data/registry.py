@@ -12,7 +12,6 @@ A new data set is a function from its settings to a ``Table``, registered under 
 
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -201,8 +200,9 @@ def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...])
     X, Y = table.X, table.Y
     split = _split(table, config)
     fitted = preparation.fit(
-        X, table.inputs, table.texts, split.training, standardize=config.standardize
-    )
+        X, table.inputs, table.texts, split.training, standardize=config.standardize,
+        fill_missing=getattr(config, "missing", "") == "median",
+    )  # fmt: skip
     # Each part is transformed alone: all of them at once would be one more copy of the table.
     training, validation, test = (
         Samples(fitted.transform(splits.rows_of(X, part)), splits.rows_of(Y, part))
@@ -214,11 +214,7 @@ def _load(config: DataConfig, source: DataSource, file_version: tuple[int, ...])
     # Files only: their tables can change, and identities of other data sets stay as they were.
     is_scaled_file = config.standardize and hasattr(config, "path")
     scaling = (fitted.mean, fitted.scale) if is_scaled_file else ()
-    # The digest takes a second for 400 MB, and releases the GIL.
-    with ThreadPoolExecutor(1) as other_thread:
-        hashing = other_thread.submit(compute_digest, training, validation, test, scaling)
-        fitted = preparation.with_medians(fitted, X, split.training)
-        digest = hashing.result()
+    digest = compute_digest(training, validation, test, scaling)
     scaling_of_targets = None
     if not table.is_classification and getattr(config, "scale_target", False):
         scaling_of_targets = target_scaling.fit(training.Y)

@@ -73,7 +73,7 @@ class ServedNetwork(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined,mis
         A column of texts has an input for each text of the training rows.
         """
         is_missing = column.isna()
-        if is_missing.any() and not self.settings["fill_missing"]:
+        if is_missing.any() and "medians" not in self.arrays:
             row = int(np.flatnonzero(is_missing)[0]) + 1
             raise _invalid(f"a value in every cell, got none in column {column.name!r}, row {row}")
         texts = self.settings["texts"].get(column.name)

@@ -45,7 +45,6 @@ class TrainedNetwork:
         scaling: How the targets were scaled for training.
         preparation: How the inputs were made from the columns of a table; None if they are the
             columns.
-        fill_missing: Whether cells of new rows may be missing, as with ``data.missing=median``.
         inputs: Names of the inputs.
         targets: Names of the outputs.
         X: The training rows before standardization, (n_samples, n_features).
@@ -64,7 +63,6 @@ class TrainedNetwork:
     tracked: Array | None
     scaling: TargetScaling = UNSCALED
     preparation: Preparation | None = None
-    fill_missing: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -102,13 +100,12 @@ class TrainedNetwork:
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """All arrays by name: W1, b1, ..., mean, scale, medians, and those of scaled targets."""
+        """All arrays by name: W1, b1, ..., mean, scale, and what fills cells and scales targets."""
         named: dict[str, Array] = {}
         for i, (W, b) in enumerate(zip(self.weights, self.biases, strict=True), start=1):
             named |= {f"W{i}": W, f"b{i}": b}
         named |= {"mean": self.mean, "scale": self.scale}
-        if self.preparation is not None:
-            assert self.preparation.medians is not None
+        if self.preparation is not None and self.preparation.medians is not None:
             named["medians"] = self.preparation.medians
         if self.scaling is not UNSCALED:
             named |= {"target_mean": self.scaling.mean, "target_scale": self.scaling.scale}
@@ -121,7 +118,6 @@ class TrainedNetwork:
             "network": asdict(self.network),
             "columns": list(self.columns),
             "texts": self.texts,
-            "fill_missing": self.fill_missing,
             "targets": list(self.targets),
         }
 
@@ -171,7 +167,6 @@ def read(run: StoredRun, archive: Archive) -> TrainedNetwork:
         tracked=stored.predictions if has_validation or is_full_batch else None,
         scaling=dataset.scaling_for(config.model.output),
         preparation=dataset.preparation,
-        fill_missing=getattr(config.data, "missing", "") == "median",
     )
     _check_predictions(trained)
     return trained

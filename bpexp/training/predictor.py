@@ -56,11 +56,8 @@ class Predictor:
             ConfigError: A column is missing, or a cell is not a finite number.
         """
         assert self.dataset.preparation is not None
-        fill_missing = getattr(self.config.data, "missing", "") == "median"
         decimal = getattr(self.config.data, "decimal", ".")
-        rows = new_rows.inputs(
-            X, self.dataset.preparation, fill_missing=fill_missing, decimal=decimal, name=name
-        )
+        rows = new_rows.inputs(X, self.dataset.preparation, decimal=decimal, name=name)
         return self.outputs_of_inputs(rows)
 
     def outputs_of_inputs(self, inputs: Array) -> Array:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from bpexp.render.wording import counted
 from bpexp.runs import run_tags
-from bpexp.sweeps import halving, plan_generations, resume
+from bpexp.sweeps import plan_generations, resume
 from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.generations import Generations, OtherProposalsError
+from bpexp.sweeps.halving import HalvedGeneration, scores_told
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.paused_jobs import PausedJobs
 from bpexp.sweeps.plan import Plan
@@ -71,7 +72,7 @@ def _proposed_again(
     """Whether the sampler proposes the same runs."""
     n_proposed, noun = _proposed(plan)
     try:
-        generations.catch_up(plan, lambda jobs: halving.scores_told(jobs, rows, plan))
+        generations.catch_up(plan, lambda jobs: scores_told(jobs, rows, plan))
     except OtherProposalsError as error:
         then, now = sweep.tags.get(run_tags.SAMPLER), _sampler_version(plan)
         packages = f" ({then} then, {now} now)" if then != now else ""
@@ -97,10 +98,10 @@ def _judged_again(plan: Plan, engine: str, n_jobs: int) -> Trajectory:
     with LocalExecutor(n_jobs) as executor:
         trainer = _Trainer(executor, engine)
         for jobs in plan.jobs_by_generation:
-            for rungs in halving.rungs(
-                jobs, plan.runtime.search, plan.objective, trainer.rows_after
-            ):
-                rungs_now += rungs
+            generation = HalvedGeneration(jobs, plan.runtime.search, plan.objective)
+            for epoch in generation.epochs:
+                rows = trainer.rows_after(generation.jobs_to_judge(epoch), epoch)
+                rungs_now += generation.judge(epoch, rows)
     if tuple(rungs_now) == plan.rungs:
         return Trajectory(
             True, f"{len(rungs_now)} of {len(rungs_now)} times the same combinations stopped."
@@ -123,14 +124,11 @@ class _Trainer:
         self._paused, self._ended = PausedJobs(), dict[int, Row]()
 
     def rows_after(self, jobs: Sequence[Job], epoch: int) -> dict[int, Row]:
-        """See ``halving.RowsAfter``."""
+        """Train jobs for so many epochs, unless they end before; returns their rows by index."""
         due = [job for job in jobs if job.index not in self._ended]
         n_workers, states = self._executor.n_workers, self._paused.states()
         batches = make_batches(due, self._engine, n_workers, epoch, states)
         for trained in self._executor.map(batches):
             ended = self._paused.keep(trained)
             self._ended |= {one.job.index: row_of(one) for one in ended}
-        return {
-            job.index: row_of(self._paused[job]) if job in self._paused else self._ended[job.index]
-            for job in jobs
-        }
+        return self._paused.rows(jobs, self._ended)

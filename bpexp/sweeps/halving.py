@@ -1,7 +1,7 @@
 """Successive halving: chooses the combinations of a generation that are trained further."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -14,48 +14,66 @@ from bpexp.sweeps.ranking import scores_of, scores_to_tell
 from bpexp.sweeps.row import Row
 from bpexp.sweeps.rungs import Rung, brackets, n_kept, rung_epochs
 
-RowsAfter = Callable[[Sequence[Job], int], Mapping[int, Row]]
-"""Trains jobs for so many epochs, unless they end before, and returns their rows by index."""
 
+class HalvedGeneration:
+    """The combinations of a generation that go on, and when they are judged.
 
-def rungs(
-    jobs: Sequence[Job],
-    settings: SearchConfig,
-    objective: Objective,
-    rows_after: RowsAfter,
-    known: Sequence[Rung] = (),
-) -> Iterator[Sequence[Rung]]:
-    """Judge the combinations of a generation.
-
-    Args:
-        jobs: All jobs of the generation.
-        settings: The settings of successive halving.
-        objective: What combinations are judged by.
-        rows_after: Trains jobs that are to be judged.
-        known: Rungs that are not judged again.
-
-    Yields:
-        The rungs of one epoch after the other, one for each bracket.
+    Attributes:
+        epochs: The epochs after which combinations are judged, in this order.
     """
-    longest = max(job.config.epochs for job in jobs)
-    done = {rung.key: rung for rung in known}
-    left = brackets(jobs, settings, longest)
-    for number, epoch in enumerate(rung_epochs(settings, longest)):
-        judged = [some for some in left[: number + 1] if len(by_combination(some)) > 1]
-        if not judged:
-            continue
-        keys = [(epoch, frozenset(job.index for job in some)) for some in judged]
-        new = [
-            job for key, some in zip(keys, judged, strict=True) if key not in done for job in some
-        ]
-        rows = rows_after(new, epoch) if new else {}
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        settings: SearchConfig,
+        objective: Objective,
+        known: Sequence[Rung] = (),
+    ) -> None:
+        """Start with all combinations.
+
+        Args:
+            jobs: All jobs of the generation.
+            settings: The settings of successive halving.
+            objective: What combinations are judged by.
+            known: Rungs that are not judged again.
+        """
+        longest = max(job.config.epochs for job in jobs)
+        self.epochs = rung_epochs(settings, longest)
+        self._settings, self._objective = settings, objective
+        self._known = {rung.key: rung for rung in known}
+        self._brackets = brackets(jobs, settings, longest)
+
+    def jobs_to_judge(self, epoch: int) -> list[Job]:
+        """The jobs that are to be trained for so many epochs: those whose rung is not known."""
+        judged = self._judged_brackets(epoch)
+        return [job for jobs in judged if self._known_rung(jobs, epoch) is None for job in jobs]
+
+    def judge(self, epoch: int, rows: Mapping[int, Row]) -> list[Rung]:
+        """Judge the brackets that are due; the combinations that are not kept leave.
+
+        Args:
+            epoch: One of ``epochs``.
+            rows: The rows of ``jobs_to_judge`` after that epoch, by index.
+
+        Returns:
+            The rung of each bracket.
+        """
         found = [
-            done[key] if key in done else judge(some, rows, epoch, objective, settings)
-            for key, some in zip(keys, judged, strict=True)
+            self._known_rung(jobs, epoch)
+            or judge(jobs, rows, epoch, self._objective, self._settings)
+            for jobs in self._judged_brackets(epoch)
         ]
-        yield found
         out = {index for rung in found for index in rung.scores.keys() - rung.kept}
-        left = [[job for job in some if job.index not in out] for some in left]
+        self._brackets = [[job for job in jobs if job.index not in out] for jobs in self._brackets]
+        return found
+
+    def _judged_brackets(self, epoch: int) -> list[list[Job]]:
+        """The brackets that are judged after an epoch: each starts one rung after the last."""
+        started = self._brackets[: self.epochs.index(epoch) + 1]
+        return [jobs for jobs in started if len(by_combination(jobs)) > 1]
+
+    def _known_rung(self, jobs: Sequence[Job], epoch: int) -> Rung | None:
+        return self._known.get((epoch, frozenset(job.index for job in jobs)))
 
 
 def scores_told(jobs: Sequence[Job], rows: Mapping[int, Row], plan: Plan) -> list[float | None]:

@@ -1,10 +1,11 @@
 """Jobs of a sweep that are paused at an epoch, from where they can go on."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from bpexp.runs.result import Failure
 from bpexp.sweeps.job import Job, JobResult, Span
+from bpexp.sweeps.row import Row, row_of
 from bpexp.training.paused import PausedResult, PausedRun
 
 MAX_BYTES = 2**30
@@ -50,6 +51,10 @@ class PausedJobs:
             if isinstance(one.result, PausedResult) and one.result.run is not None:
                 found[index] = one.result.run
         return found
+
+    def rows(self, jobs: Sequence[Job], ended: Mapping[int, Row]) -> dict[int, Row]:
+        """The row of each job by index: of a paused one so far, else its row in ``ended``."""
+        return {job.index: row_of(self[job]) if job in self else ended[job.index] for job in jobs}
 
     def is_at(self, job: Job, epoch: int) -> bool:
         """Whether a paused job has been trained for so many epochs."""

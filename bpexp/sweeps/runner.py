@@ -13,17 +13,18 @@ from bpexp.interrupts import interrupts_calling, interrupts_deferred
 from bpexp.render.document import Table
 from bpexp.runs import environment, run_tags
 from bpexp.runs.result import Failure
-from bpexp.sweeps import comparable, halving, plan_file, provenance
+from bpexp.sweeps import comparable, plan_file, provenance
 from bpexp.sweeps.budget import Budget
 from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.executors.base import Batch, longest_first
+from bpexp.sweeps.halving import HalvedGeneration, scores_told
 from bpexp.sweeps.job import Job, JobResult, Span
 from bpexp.sweeps.live_run import LiveRun
 from bpexp.sweeps.paused_jobs import PausedJobs
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.ranking import Ranking, final_objective, planned_runs, rank_parts
 from bpexp.sweeps.results import SweepResults
-from bpexp.sweeps.row import Row, row_of
+from bpexp.sweeps.row import Row
 from bpexp.sweeps.run_record import RunRecorder
 from bpexp.sweeps.run_writer import JobRecord, RunWriter
 from bpexp.sweeps.rungs import sentence as rung_sentence
@@ -222,7 +223,7 @@ class SweepRunner:
 
     def scores(self, jobs: Sequence[Job]) -> list[float | None]:
         """The score of each of some trained jobs, see ``Sampler.tell``."""
-        return halving.scores_told(jobs, self.results.rows, self.plan)
+        return scores_told(jobs, self.results.rows, self.plan)
 
     def missing(self) -> list[Job]:
         """The jobs that have no result yet, in order."""
@@ -258,25 +259,20 @@ class SweepRunner:
     def _train_by_rungs(self, jobs: Sequence[Job]) -> None:
         """Train a generation; the jobs of combinations that are judged to be worse are stopped."""
         settings, objective, known = self.plan.runtime.search, self.plan.objective, self.plan.rungs
-        for rungs in halving.rungs(jobs, settings, objective, self._rows_after, known):
+        generation = HalvedGeneration(jobs, settings, objective, known)
+        for epoch in generation.epochs:
+            due = generation.jobs_to_judge(epoch)
+            self._train_jobs(due, epoch)
+            rungs = generation.judge(epoch, self._paused.rows(due, self.results.rows))
             new = tuple(rung for rung in rungs if rung not in known)
             if new:
                 self._replace_plan(replace(self.plan, rungs=(*self.plan.rungs, *new)))
             for rung in new:
                 self._listener.say(rung_sentence(rung, self.plan.jobs))
             for rung in rungs:
-                self._prune([self.plan.jobs[index] for index in sorted(rung.pruned)], rung.epoch)
+                self._prune([self.plan.jobs[index] for index in sorted(rung.pruned)], epoch)
         self._train_jobs(jobs)
         self._paused.remove(jobs)
-
-    def _rows_after(self, jobs: Sequence[Job], epoch: int) -> dict[int, Row]:
-        """Train jobs for so many epochs, unless they end before; see ``halving.RowsAfter``."""
-        self._train_jobs(jobs, epoch)
-        rows = self.results.rows
-        return {
-            job.index: row_of(self._paused[job]) if job in self._paused else rows[job.index]
-            for job in jobs
-        }
 
     def _prune(self, jobs: Sequence[Job], epoch: int) -> None:
         """Stop jobs after an epoch, and track them; unless they are trained to their ends later."""

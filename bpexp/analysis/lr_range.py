@@ -10,16 +10,20 @@ The best rate has the lowest median of the objective. Its interval is that of a 
 seeds: the seeds are drawn again with replacement, the same ones for all rates, and the interval has
 the middle 95% of the best rates.
 
+Neither rate has an interval with fewer than 6 seeds, like the median of a group, or where runs
+share seeds or folds, so that they are not independent.
+
 >>> from bpexp.runs.objective import objectives
 >>> rates, losses = np.array([0.1, 1.0, 10.0]), np.array([[0.5] * 9, [0.2] * 9, [3.0] * 9])
->>> found = LrRange.of(rates, losses, np.ones(9), losses, objectives()["final_loss"])
+>>> seeds = Replicates("9 seeds")
+>>> found = LrRange.of(rates, losses, np.ones(9), losses, objectives()["final_loss"], seeds)
 >>> found.threshold
 Interval(estimate=3.1622776601683795, low=1.0, high=10.0)
 >>> found.best
 Interval(estimate=1.0, low=1.0, high=1.0)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -30,10 +34,10 @@ from numpy.typing import NDArray
 from bpexp.analysis import objective_axes
 from bpexp.analysis.curves import ReadLosses
 from bpexp.analysis.groups import REPLICATE, Grouped
-from bpexp.analysis.intervals import CONFIDENCE, Interval, median_interval
+from bpexp.analysis.intervals import CONFIDENCE, Interval, median_interval, runs_for_median
 from bpexp.analysis.words import number
 from bpexp.render.axes import COLORS, log_scale, panel
-from bpexp.render.wording import counted
+from bpexp.render.wording import listed
 from bpexp.runs.objective import Objective
 from bpexp.typing import Array
 
@@ -43,24 +47,40 @@ SHOWN = 100.0
 """The plot shows losses up to so many times the largest one of a rate that does not diverge."""
 
 
+@dataclass(frozen=True)
+class Replicates:
+    """The replicates of each learning rate.
+
+    Attributes:
+        counted: Their number in words, such as ``10 seeds``.
+        shared: What several replicates of a rate have in common, such as ``seeds and folds``; "" if
+            they are independent.
+    """
+
+    counted: str
+    shared: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class LrRange:
     """Where training diverges, and the best learning rate.
 
     Attributes:
         rates: The learning rates in ascending order, (n_rates,).
-        n_seeds: Number of seeds, or other replicates, of each rate.
+        n_runs: Number of runs of each rate.
+        replicates: What these runs are.
         diverged: Share of the runs of each rate that diverge, (n_rates,).
         threshold: The median of the rates from which on training diverges, with its interval. Its
             limits are 0 and inf where the smallest rate diverges, or the largest one does not, and
-            nan with too few seeds.
+            nan without an interval.
         scores: The score of each rate by which the best one is chosen, (n_rates,).
         best: The best rate with its interval.
         objective: What it is best by.
     """
 
     rates: Array
-    n_seeds: int
+    n_runs: int
+    replicates: Replicates
     diverged: Array
     threshold: Interval
     scores: Array
@@ -75,27 +95,35 @@ class LrRange:
         first_losses: Array,
         scores: Array,
         objective: Objective,
+        replicates: Replicates,
         horizon: float = np.inf,
     ) -> Self:
         """Estimate both rates.
 
         Args:
             rates: The learning rates in ascending order, (n_rates,).
-            last_losses: The loss of the last epoch of each run, (n_rates, n_seeds); not finite if
+            last_losses: The loss of the last epoch of each run, (n_rates, n_runs); not finite if
                 the run did not stay finite.
-            first_losses: The loss of each seed before training, (n_seeds,).
-            scores: The score of each run, (n_rates, n_seeds): smaller is better.
+            first_losses: The loss of each replicate before training, (n_runs,).
+            scores: The score of each run, (n_rates, n_runs): smaller is better.
             objective: The objective that gave the scores.
+            replicates: What the runs of a rate are.
             horizon: The maximum number of epochs.
         """
         diverges = ~(last_losses <= first_losses)
+        diverges_from = threshold(rates, diverges)
+        best = best_rate(rates, scores, objective, horizon)
+        if replicates.shared:
+            diverges_from = Interval.without_bounds(diverges_from.estimate)
+            best = Interval.without_bounds(best.estimate)
         return cls(
             rates=rates,
-            n_seeds=len(first_losses),
+            n_runs=len(first_losses),
+            replicates=replicates,
             diverged=diverges.mean(axis=1),
-            threshold=threshold(rates, diverges),
+            threshold=diverges_from,
             scores=np.array([objective.center(some, horizon) for some in scores]),
-            best=best_rate(rates, scores, objective, horizon),
+            best=best,
             objective=objective,
         )
 
@@ -105,9 +133,19 @@ class LrRange:
         low, high = number(self.rates[0]), number(self.rates[-1])
         over = (
             f"Of {len(self.rates)} learning rates from {low} to {high} over "
-            f"{counted(self.n_seeds, 'seed')}"
+            f"{self.replicates.counted}"
         )
-        return f"{over}: {self._about_threshold}; {self._about_best}."
+        found = f"{over}: {self._about_threshold}; {self._about_best}."
+        return f"{found}{self._why_no_intervals}"
+
+    @property
+    def _why_no_intervals(self) -> str:
+        """Why neither rate has an interval, as a sentence; "" if they may have one."""
+        if self.replicates.shared:
+            return f" The rates have no interval, because runs share {self.replicates.shared}."
+        if self.n_runs < runs_for_median():
+            return f" Too few seeds for an interval: it needs {runs_for_median()}."
+        return ""
 
     @property
     def _about_threshold(self) -> str:
@@ -131,12 +169,14 @@ class LrRange:
     def _about_best(self) -> str:
         if not np.isfinite(self.best.estimate):
             return f"no rate has a finite {self.objective.label}"
-        interval = f"{number(self.best.low)} to {number(self.best.high)}"
+        interval = ""
+        if self.best.has_bounds:
+            interval = f" (95% interval: {number(self.best.low)} to {number(self.best.high)})"
         ends = {self.rates[0]: "the smallest", self.rates[-1]: "the largest"}
         end = ends.get(self.best.estimate)
         return (
             f"{self.objective.superlative} {self.objective.center_label} at "
-            f"lr={number(self.best.estimate)} (95% interval: {interval})"
+            f"lr={number(self.best.estimate)}{interval}"
             f"{f', {end} rate that was tried' if end else ''}"
         )
 
@@ -175,7 +215,8 @@ class LrRange:
     def _mark_rates(self, axes: Axes) -> None:
         """Mark the best rate and the one from which on training diverges, with their intervals."""
         if np.isfinite(self.best.estimate):
-            axes.axvspan(self.best.low, self.best.high, color=COLORS[2], alpha=0.15, lw=0)
+            if self.best.has_bounds:
+                axes.axvspan(self.best.low, self.best.high, color=COLORS[2], alpha=0.15, lw=0)
             axes.axvline(self.best.estimate, color=COLORS[2], lw=1.6, label="best rate")
         if np.isfinite(self.threshold.estimate) and self.threshold.estimate:
             low, high = self.threshold.low, min(self.threshold.high, self.rates[-1])
@@ -218,6 +259,9 @@ def threshold(rates: Array, diverges: NDArray[np.bool_]) -> Interval:
 def best_rate(rates: Array, scores: Array, objective: Objective, horizon: float) -> Interval:
     """The rate with the best scores, with a bootstrap interval over the seeds.
 
+    A bootstrap of few seeds is too narrow: with fewer than ``runs_for_median()`` there is no
+    interval.
+
     Args:
         rates: The learning rates, (n_rates,).
         scores: The score of each run, (n_rates, n_seeds).
@@ -228,6 +272,8 @@ def best_rate(rates: Array, scores: Array, objective: Objective, horizon: float)
     if not np.isfinite(objective.center(scores[best], horizon)):
         return Interval.without_bounds(np.nan)
     n_seeds = scores.shape[1]
+    if n_seeds < runs_for_median():
+        return Interval.without_bounds(float(rates[best]))
     drawn = np.random.RandomState(0).randint(n_seeds, size=(N_DRAWN, n_seeds))
     values = scores[:, drawn]
     centers = (
@@ -268,4 +314,9 @@ def estimate(grouped: Grouped, objective: Objective, read_losses: ReadLosses) ->
     first = read_losses(table.frame.iloc[rows[0]], np.ones(1))[:, 0]
     rates = np.array([float(one.settings["lr"]) for one in groups])
     horizon = min(one.max_epochs for one in groups)
-    return LrRange.of(rates, last[rows], first, scores[rows], objective, horizon)
+    dependent = [one.units for one in groups if not one.is_independent]
+    replicates = Replicates(
+        counted=replace(grouped, seeds=len(shared)).counted_replicates,
+        shared=listed([f"{unit.name}s" for unit in dependent[0]]) if dependent else "",
+    )
+    return LrRange.of(rates, last[rows], first, scores[rows], objective, replicates, horizon)

@@ -270,7 +270,8 @@ def _parquet(content: BinaryIO) -> pd.DataFrame:
     file = pq.ParquetFile(content)
     check_names(file.schema_arrow.names, content.name)
     data_file.check_size(file.metadata.num_rows * file.metadata.num_columns * 8)
-    frame = pd.read_parquet(content)
+    # One block for all columns of a type, as pandas makes it, would be a copy of the table.
+    frame: pd.DataFrame = file.read().to_pandas(split_blocks=True)
     # Parquet keeps only categories of texts.
     described = (file.schema_arrow.pandas_metadata or {}).get("columns", [])
     for column in described:

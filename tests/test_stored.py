@@ -111,7 +111,8 @@ def test_nothing_is_written_outside_the_store(sweep, inside, tmp_path):
     change("update runs set artifact_uri = ?", outside.as_uri())
     done = inside("report", sweep)
     assert done.returncode == 0, done.stderr
-    assert "Not logged to the sweep, which stores its files in" in done.stdout
+    assert "Not logged to the sweep: " in done.stdout
+    assert "where nothing is written" in done.stdout
     refused = inside("export", sweep)
     assert refused.returncode == 2
     assert "outside the folder of the store" in refused.stderr

@@ -127,9 +127,8 @@ def _why_not_logged(parents: Sequence[StoredRun], chosen: ReportOptions, archive
         return ""
     if chosen.only:
         return "Not logged to the sweep, because it covers only a part of its runs."
-    if not archive.contains_artifacts(parents[0]):
-        return f"Not logged to the sweep, which stores its files in {parents[0].artifact_uri}."
-    return ""
+    not_written = archive.why_not_written(parents[0])
+    return f"Not logged to the sweep: {not_written}" if not_written else ""
 
 
 def _print(report: Report, out: Console) -> None:

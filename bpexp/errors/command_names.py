@@ -14,4 +14,5 @@ COMMANDS = (
     "report",
     "verify",
     "bundle",
+    "relocate",
 )

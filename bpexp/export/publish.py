@@ -53,11 +53,9 @@ def publish(
     store, client = archive.store, archive.client
     from bpexp.tracking import model
 
-    if not archive.contains_artifacts(run):
-        raise ConfigError(
-            f"The artifacts of the run are in {run.artifact_uri}, outside the folder of the "
-            "store, and are not read."
-        )
+    not_written = archive.why_not_written(run)
+    if not_written:
+        raise ConfigError(not_written)
     network = trained.read(run, archive)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -1,5 +1,6 @@
 """Reads the runs and artifacts of one experiment, also from a copy of an SQLite store."""
 
+import errno
 import os
 import stat
 import tempfile
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ALL = Query()
+_HIDDEN = (errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE)
+"""Errors of a file that say nothing about its content."""
 _THREADS = 8
 """Runs whose artifacts are read from a server at the same time."""
 
@@ -36,12 +39,13 @@ class Archive:
     Attributes:
         reader: Reads the store.
         store: The store. Artifacts in its folder are read there, also if the database names another
-            folder because it was copied.
+            folder because it was copied; those of the store that it was copied from are not.
         experiment_id: MLflow's id of the experiment.
     """
 
     def __init__(self, reader: RunReader, store: Store, experiment_id: str) -> None:
         self.reader, self.store, self.experiment_id = reader, store, experiment_id
+        self._copied_from: dict[str, bool] = {}
 
     @cached_property
     def client(self) -> "MlflowClient":
@@ -76,16 +80,21 @@ class Archive:
         above, _, _ = run.artifact_uri.partition(run.run_id)
         return _is_local(above or run.artifact_uri)
 
-    def contains_artifacts(self, run: StoredRun) -> bool:
-        """Whether a run's artifacts are in the folder of the SQLite store; true for other stores.
+    def why_not_written(self, run: StoredRun) -> str:
+        """Why nothing must be added to the artifacts of a run, as a sentence; "" if it may be.
 
-        The database of a copied or foreign store may name any folder of this machine, in which
-        nothing must be written.
+        The database of a copied or foreign store may name any folder of this machine.
         """
-        named = artifact_uris.local_folder(run.artifact_uri)
-        if self.store.database is None or named is None:
-            return True
-        return named.resolve().is_relative_to(self.store.database.resolve().parent)
+        named = _named_folder(run)
+        if named is None or self.store.contains(named):
+            return ""
+        own = os.path.isdir(f"{self.store.artifacts}/{run.run_id}")
+        is_moved = own or not named.exists() or self.store.is_copy_of(named.parent.parent)
+        advice = f" Type: {self.store.relocate_command}" if is_moved else ""
+        return (
+            f"The artifacts of {run.label} are in {named}, outside the folder of the store, where "
+            f"nothing is written.{advice}"
+        )
 
     def for_each(self, runs: Sequence[StoredRun], action: Callable[[StoredRun], T]) -> list[T]:
         """The results of an action that reads artifacts of a run, for each of some runs.
@@ -103,9 +112,10 @@ class Archive:
         """The content of an artifact.
 
         Raises:
-            UnreadableRunError: The run does not have the artifact, or a local one cannot be read,
-                is not a regular file or is larger than a quarter of the memory.
-            TrackingError: The store does not answer.
+            UnreadableRunError: The run does not have the artifact, or a local one is not a regular
+                file or is larger than a quarter of the memory.
+            TrackingError: The store does not answer, a local file must not be read, or is only in
+                the folder of the store that this one was copied from.
         """
         try:
             for folder in self._local_folders(run):
@@ -113,9 +123,11 @@ class Archive:
                     return regular_file.content(f"{folder}/{name}")
                 except FileNotFoundError:
                     continue
-            if _named_folder(run) is not None:
-                raise missing(run, name)
-            return self._download(run, name)
+            named = _named_folder(run)
+            if named is None:
+                return self._download(run, name)
+            self._check_is_copied(run)
+            raise missing(run, name)
         except TrackingError:
             # Each storage has another error for an artifact that does not exist.
             if name in self.files(run):
@@ -124,9 +136,10 @@ class Archive:
         except NotADirectoryError as error:
             raise missing(run, name) from error
         except OSError as error:
-            raise ConfigError(
-                f"{name} of run {run.short_id} cannot be read: {error.strerror}."
-            ) from error
+            sentence = f"{name} of run {run.short_id} cannot be read: {error.strerror}."
+            # A folder in place of a file is an alteration; who lacks a permission does not know.
+            is_hidden = error.errno in _HIDDEN
+            raise (TrackingError if is_hidden else ConfigError)(sentence) from error
 
     def file_if_any(self, run: StoredRun, name: str) -> bytes | None:
         """The content of an artifact, or None if the run does not have it."""
@@ -140,19 +153,20 @@ class Archive:
         """The size in bytes of each artifact of a run by its name; None for a folder.
 
         Raises:
-            ConfigError: A local folder cannot be read.
-            TrackingError: The store does not answer.
+            TrackingError: The store does not answer, or as ``file``.
         """
         for folder in self._local_folders(run):
-            if os.path.isdir(folder):
-                try:
-                    names = sorted(os.listdir(folder))
-                except OSError as error:
-                    raise ConfigError(
-                        f"The artifacts of run {run.short_id} cannot be read: {error.strerror}."
-                    ) from error
-                return {name: _size(os.path.join(folder, name)) for name in names}
+            try:
+                names = sorted(os.listdir(folder))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise TrackingError(
+                    f"The artifacts of run {run.short_id} cannot be read: {error.strerror}."
+                ) from error
+            return {name: _size(os.path.join(folder, name)) for name in names}
         if _named_folder(run) is not None:
+            self._check_is_copied(run)
             return {}
         listed = RetryPolicy().call(_list, self.client, run.run_id)
         return {file.path: None if file.is_dir else file.file_size for file in listed}
@@ -178,8 +192,26 @@ class Archive:
         if self.store.artifacts:
             yield f"{self.store.artifacts}/{run.run_id}/artifacts"
         named = _named_folder(run)
-        if named is not None:
+        if named is not None and not self._is_of_another_store(run):
             yield str(named)
+
+    def _check_is_copied(self, run: StoredRun) -> None:
+        """Raise TrackingError if the artifacts of a run are only in the store that was copied."""
+        named = _named_folder(run)
+        if named is not None and self._is_of_another_store(run) and named.is_dir():
+            raise TrackingError(
+                f"The artifacts of {run.label} are not in {self.store.artifacts}: only the "
+                f"database was copied. Copy the folder {named.parent.parent} to it, too."
+            )
+
+    def _is_of_another_store(self, run: StoredRun) -> bool:
+        """Whether the database names the folder of the store that it was copied from."""
+        # Most runs have the same, which is looked at once, see ``is_local``.
+        above, _, _ = run.artifact_uri.partition(run.run_id)
+        if above not in self._copied_from:
+            named = artifact_uris.local_folder(above) if above else None
+            self._copied_from[above] = named is not None and self.store.is_copy_of(named)
+        return self._copied_from[above]
 
 
 def _size(path: str) -> int | None:

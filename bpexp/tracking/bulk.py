@@ -7,7 +7,7 @@ from itertools import islice
 
 from sqlalchemy import Connection
 
-from bpexp.tracking import artifact_uris, rows, sql
+from bpexp.tracking import artifact_uris, relocation, rows, sql
 from bpexp.tracking.contract import RunRecord
 from bpexp.tracking.database import Database
 from bpexp.tracking.ids import ascending
@@ -26,15 +26,19 @@ def open_bulk_tracker(store: Store, experiment: str) -> "BulkTracker | None":
     Returns:
         None unless ``Database.open`` opens the store, the experiment exists, and its artifacts are
         local files. MLflow must then open the store.
+
+    Raises:
+        ConfigError: The artifacts of the experiment are those of another store.
     """
     database = Database.open(store, CACHE_KIB)
     if database is None:
         return None
     try:
         found = database.without_retry().read(sql.find_experiment, experiment)
+        if found is None or not (found.artifact_uri or "").startswith("file:///"):
+            return None
+        relocation.check_not_relocated(store, database, experiment, found)
     except TrackingError:
-        return None
-    if found is None or not (found.artifact_uri or "").startswith("file:///"):
         return None
     return BulkTracker(database, found)
 

@@ -29,7 +29,8 @@ def open_tracker(store: Store, experiment: str) -> Tracker:
         experiment: Name of the experiment.
 
     Raises:
-        ConfigError: The store cannot be opened, or the experiment is deleted.
+        ConfigError: The store cannot be opened, the experiment is deleted, or its artifacts are
+            those of another store.
     """
     from bpexp.tracking import bulk
 

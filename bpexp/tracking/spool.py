@@ -87,10 +87,14 @@ def read(file: Path) -> list[RunRecord]:
     """The runs of a file.
 
     Raises:
-        ConfigError: The file is malformed.
+        ConfigError: The file is malformed, or cannot be read.
     """
     try:
-        return from_bytes(file.read_bytes())
+        content = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
+    try:
+        return from_bytes(content)
     except _MALFORMED as error:
         raise ConfigError(f"{file} is damaged; delete it to train the runs in it again.") from error
 

@@ -76,6 +76,11 @@ class Store:
         return f"bpexp report {short(sweep)}{self._uri_option}"
 
     @property
+    def relocate_command(self) -> str:
+        """The command that makes a copied or moved store use its own folder."""
+        return f"bpexp relocate{self._uri_option}"
+
+    @property
     def database(self) -> Path | None:
         """The file of an SQLite store; None for other stores."""
         return sqlite_file(self.uri)
@@ -84,6 +89,23 @@ class Store:
     def is_new(self) -> bool:
         """Whether this is an SQLite store whose file does not exist yet."""
         return self.database is not None and not self.database.exists()
+
+    def contains(self, artifacts: Path) -> bool:
+        """Whether a folder of artifacts is in the folder of an SQLite store; true for others."""
+        if self.database is None or self.artifacts is None:
+            return True
+        return artifacts.resolve().is_relative_to(self.artifacts.parent.resolve())
+
+    def is_copy_of(self, artifacts: Path) -> bool:
+        """Whether another SQLite file of the same name is beside a folder of artifacts.
+
+        The store is then a copy of that one: artifacts of an experiment are in the folder of the
+        store that created it, unless the user chose another place.
+        """
+        if self.database is None or self.contains(artifacts):
+            return False
+        other = artifacts.parent / self.database.name
+        return other.is_file() and not other.samefile(self.database)
 
     @property
     def _uri_option(self) -> str:

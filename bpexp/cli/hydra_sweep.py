@@ -186,7 +186,7 @@ class SweepCommand:
             try:
                 values = self._composer.compose(overrides, first_number + index)
             except (HydraException, OmegaConfBaseException) as error:
-                with study_row_in_errors(rows, index):
+                with study_row_in_errors(rows[index] if rows else ""):
                     raise ConfigError(sentences.describe(error, overrides)) from error
             yield values
 

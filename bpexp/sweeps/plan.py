@@ -17,6 +17,7 @@ from typing import Any
 from bpexp.config import combinations
 from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import (
+    TRAIN,
     BudgetConfig,
     RuntimeConfig,
     SearchConfig,
@@ -29,6 +30,7 @@ from bpexp.config.schema import (
 from bpexp.data import DataConfig, Dataset, load
 from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
+from bpexp.render.wording import listed
 from bpexp.runs.objective import Objective
 from bpexp.sweeps import budget, comparable, objective
 from bpexp.sweeps.job import Job, format_setting
@@ -37,7 +39,8 @@ from bpexp.sweeps.rungs import Rung
 SWEEP_HINT = "add -m and use the launcher bpexp, or call bpexp.sweep"
 """What to type where a setting makes sense only in a sweep."""
 SHARED = ("data", "model", "optimizer", "schedule", "stop", "hidden")
-"""Settings that most jobs of a sweep have in common; equal values are kept in memory once."""
+"""Settings that most jobs of a sweep have in common: equal ones are kept in memory and checked
+against their data once."""
 
 Values = Mapping[str, Any]
 """A composed configuration: nested dicts, lists and scalars."""
@@ -204,7 +207,8 @@ def make_plan(
     first: Values = {}
     unique: dict[Any, Any] = {}
     for index, values in enumerate(composed):
-        with study_row_in_errors(rows, index):
+        row = rows[index] if rows else ""
+        with study_row_in_errors(row):
             config, job_runtime = parse(values)
         first, runtime = first or values, runtime or job_runtime
         if job_runtime != runtime:
@@ -212,7 +216,7 @@ def make_plan(
         parts = {name: getattr(config, name) for name in SHARED}
         shared = {name: unique.setdefault((type(p), p), p) for name, p in parts.items()}
         if config.data not in loaded:
-            with study_row_in_errors(rows, index):
+            with study_row_in_errors(row):
                 loaded[config.data] = load(config.data)
         configs.append(replace(config, **shared))
     if runtime is None:
@@ -221,7 +225,7 @@ def make_plan(
         _check_runtime_of_study(runtime)
     varying = _varying_keys(configs)
     jobs = _jobs(configs, loaded, varying, rows)
-    _check_data(jobs, rows)
+    _check_data(jobs)
     definition = study.definition if study else None
     plan = Plan(tuple(jobs), runtime, varying, tuple(overrides), first, definition)
     # Refuse an objective that the runs do not have before anything is written.
@@ -242,13 +246,13 @@ def _check_runtime_of_study(runtime: RuntimeConfig) -> None:
         raise ConfigError("search.halving must be null in a study, which needs all of its runs.")
 
 
-def _check_data(jobs: Sequence[Job], rows: Sequence[str]) -> None:
+def _check_data(jobs: Sequence[Job]) -> None:
     """Check jobs against their data, equal settings once. Raises ConfigError."""
     checked: set[tuple[Any, ...]] = set()
-    for index, job in enumerate(jobs):
+    for job in jobs:
         key = tuple(getattr(job.config, name) for name in SHARED)
         if key not in checked:
-            with study_row_in_errors(rows, index):
+            with study_row_in_errors(job.study_row):
                 combinations.check_data(job.config, job.dataset)
             checked.add(key)
 
@@ -272,7 +276,7 @@ def restore_jobs(
     """
     datasets = {data: load_data(data) for data in dict.fromkeys(c.data for c in configs)}
     jobs = _jobs(configs, datasets, varying, rows)
-    _check_data(jobs, rows)
+    _check_data(jobs)
     return jobs
 
 
@@ -328,14 +332,14 @@ def check_different_runs(plan: Plan, typed: Callable[[int], Mapping[str, Any]]) 
 
 
 @contextmanager
-def study_row_in_errors(rows: Sequence[str], index: int) -> Iterator[None]:
-    """Prefix the message of a ConfigError with the name of the study's row, if there is one."""
+def study_row_in_errors(row: str) -> Iterator[None]:
+    """Prefix the message of a ConfigError with the name of a study's row; "" without a study."""
     try:
         yield
     except ConfigError as error:
-        if not rows:
+        if not row:
             raise
-        raise ConfigError(f"study row {rows[index]}: {error}") from error
+        raise ConfigError(f"study row {row}: {error}") from error
 
 
 def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
@@ -346,8 +350,7 @@ def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
         for some in (first, second)
     ]
     return ConfigError(
-        "n_jobs, engine, reuse, export, confirm, objective.*, search.*, seeds.*, budget.*, backend "
-        f"and tracking.* must be the same for all runs of a sweep, got {got[0]} and {got[1]}."
+        f"{listed(keys)} must be the same for all runs of a sweep, got {got[0]} and {got[1]}."
     )
 
 
@@ -411,8 +414,8 @@ def _in_order(keys: Iterable[str]) -> tuple[str, ...]:
 
 def _one_of_each_kind(jobs: Sequence[Job]) -> list[TrainConfig]:
     """A configuration for each combination of options, which determine the settings that it has."""
-    options = attrgetter(*SHARED)
-    return list({tuple(map(type, options(job.config))): job.config for job in jobs}.values())
+    parts = attrgetter(*TRAIN)
+    return list({tuple(map(type, parts(job.config))): job.config for job in jobs}.values())
 
 
 def _values(configs: Sequence[TrainConfig], varying: Sequence[str]) -> list[dict[str, Any]]:

@@ -166,7 +166,7 @@ def _rung(values: dict[str, Any], n_jobs: int) -> Rung:
 def _search_to_plain(search: PlannedSearch) -> dict[str, Any]:
     return {
         "arguments": [passwords.mask_text(text) for text in search.arguments],
-        "searched": search.descriptions,
+        "searched": dict(search.searched),
         "n_replicates": search.n_replicates,
     }
 
@@ -174,10 +174,7 @@ def _search_to_plain(search: PlannedSearch) -> dict[str, Any]:
 def _search(values: dict[str, Any] | None) -> PlannedSearch | None:
     if values is None:
         return None
-    searched: dict[str, str] = {}
-    for text in values["searched"]:
-        key, _, description = str(text).removesuffix(")").partition(" (")
-        searched[key] = description
+    searched = {str(key): str(text) for key, text in values["searched"].items()}
     return PlannedSearch(
         tuple(map(str, values["arguments"])), searched, int(values["n_replicates"])
     )

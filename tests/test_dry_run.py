@@ -1,5 +1,6 @@
 """What a sweep would take is said, and its configurations are shown, without writing anything."""
 
+import math
 import re
 import time
 from dataclasses import replace
@@ -99,6 +100,34 @@ def test_resuming_and_extending_a_sweep_are_forecast(inside, a_store, tmp_path):
     assert "No run is missing.\n" in inside("resume", "latest", "--dry-run").stdout
 
 
+@pytest.mark.parametrize(
+    ("budget", "n_runs", "n_fresh"),
+    [((), 8, 6), (("budget.runs=5",), 5, 0), (("budget.epochs=160",), 3, 0)],
+)
+def test_the_budget_and_the_confirmation_are_forecast(budget, n_runs, n_fresh, inside, a_store):
+    sweep = ["-m", "lr=0.1,1", "seed=range(0,4)", "epochs=50", "confirm=3", *budget]
+    said = inside(*sweep, "--dry-run").stdout
+    assert (f"The budget allows {n_runs} of 8 runs.\n" in said) == bool(budget)
+    assert (f"{n_fresh} further runs on fresh seeds confirm" in said) == (n_fresh > 0)
+    assert f"at most {math.ceil(n_runs / 2)} runs on 2 workers" in said
+    done = inside(*sweep)
+    runs = client_of().search_runs([client_of().get_experiment_by_name("bpexp").experiment_id])
+    assert len([run for run in runs if "bpexp.kind" not in run.data.tags]) == n_runs + n_fresh
+    (parent, *_) = re.findall("^Sweep ([0-9a-f]+)", done.stdout, re.MULTILINE)
+    said = inside("resume", parent, "--dry-run").stdout
+    assert ("6 further runs on fresh seeds confirm" in said) == bool(budget)
+
+
+def test_a_budget_of_seconds_limits_the_runs_that_are_forecast(inside, tmp_path):
+    sweep = ["-m", "lr=0.1,1", "seed=range(0,2000)", "epochs=2000"]
+    whole, limited = (
+        inside(*sweep, *budget, "--dry-run").stdout for budget in ((), ("budget.seconds=0.02",))
+    )
+    assert re.search("In 0.02 s at most [0-9]+ of 4000 runs end", limited)
+    assert "0.02 s, and the files at most" in limited
+    assert "0.02 s, and the files at most" not in whole
+
+
 @pytest.mark.slow
 def test_more_trials_more_seeds_and_pruned_runs_are_forecast(inside, a_store):
     search = ["-m", "lr=interval(0.1,10)", "search=random", "search.trials=4",
@@ -151,7 +180,7 @@ def test_a_batch_is_timed_with_the_threads_that_will_train_it(monkeypatch):
     monkeypatch.setattr(forecast, "load_engine", load)
     plan = make_plan([compose_settings({"epochs": 300})])
     with open_executor(replace(plan.runtime, n_jobs=2)) as executor:
-        sentences = forecast.sentences(plan, executor, (), are_kept=False)
+        sentences = forecast.sentences(plan, executor, (), are_kept=False, confirms=False)
         assert {engine.max_threads for engine in engines} == {executor.threads_per_batch(1)}
     assert "1 batch of at most 1 run on 2 workers." in sentences
 

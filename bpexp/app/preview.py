@@ -26,10 +26,12 @@ def dry_run(plan: Plan, reporter: Reporter) -> None:
         # The first run creates it.
         archive = None
     stored = () if archive is None else resume.stored_jobs(plan, "", archive, others=True)
-    _report(plan, store, reporter, stored, are_kept=plan.runtime.reuse)
+    _report(plan, store, reporter, stored, are_kept=plan.runtime.reuse, confirms=True)
 
 
-def dry_run_of_stored(plan: Plan, archive: Archive, sweep: str, reporter: Reporter) -> None:
+def dry_run_of_stored(
+    plan: Plan, archive: Archive, sweep: str, reporter: Reporter, *, confirms: bool
+) -> None:
     """Report what training the missing runs of a stored sweep would take; nothing is written.
 
     Args:
@@ -37,18 +39,27 @@ def dry_run_of_stored(plan: Plan, archive: Archive, sweep: str, reporter: Report
         archive: Where it is stored.
         sweep: Its id.
         reporter: Receives the sentences.
+        confirms: Whether the best combinations are confirmed afterwards.
 
     Raises:
         ConfigError: The workers cannot be used.
     """
     stored = resume.stored_jobs(plan, sweep, archive, others=plan.runtime.reuse)
-    _report(plan, archive.store, reporter, stored, are_kept=True)
+    _report(plan, archive.store, reporter, stored, are_kept=True, confirms=confirms)
 
 
 def _report(
-    plan: Plan, store: Store, reporter: Reporter, stored: Collection[int], *, are_kept: bool
+    plan: Plan,
+    store: Store,
+    reporter: Reporter,
+    stored: Collection[int],
+    *,
+    are_kept: bool,
+    confirms: bool,
 ) -> None:
     with open_executor(plan.runtime) as executor:
         reporter.announce(plan, store, executor.description)
-        for sentence in forecast.sentences(plan, executor, stored, are_kept=are_kept):
+        for sentence in forecast.sentences(
+            plan, executor, stored, are_kept=are_kept, confirms=confirms
+        ):
             reporter.say(sentence)

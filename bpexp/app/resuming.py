@@ -103,7 +103,8 @@ class Continuation:
         run_id = self.request.sweep.run_id
         if spool.files(run_id):
             reporter.say(f"Runs that wait in {spool.folder(run_id)} are not counted as stored.")
-        preview.dry_run_of_stored(self.plan, self.request.archive, run_id, reporter)
+        archive, confirms = self.request.archive, self._confirms
+        preview.dry_run_of_stored(self.plan, archive, run_id, reporter, confirms=confirms)
 
     def train(self, reporter: Reporter) -> FinishedSweep:
         """Train the jobs of the plan that have no finished run.
@@ -127,9 +128,14 @@ class Continuation:
             _delete_replaced(request, finished)
         final_steps.report_lr_range(finished, store, reporter)
         final_steps.export_best(finished, store, reporter)
-        if self.before or run_tags.CONFIRMED_BY not in request.sweep.tags:
+        if self._confirms:
             confirm(finished, store, reporter)
         return finished
+
+    @property
+    def _confirms(self) -> bool:
+        """Whether the best combinations are still to be confirmed, if ``confirm`` is set."""
+        return self.before is not None or run_tags.CONFIRMED_BY not in self.request.sweep.tags
 
 
 def resumed(request: ResumeRequest, reporter: Reporter) -> Continuation:

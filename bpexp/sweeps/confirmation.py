@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from bpexp.config.replicates import OWN_SEEDS
 from bpexp.config.schema import BudgetConfig, SearchConfig, SeedsConfig, plain
+from bpexp.sweeps.job import by_combination
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.ranking import RankedCombination
 from bpexp.sweeps.runner import FinishedSweep
@@ -23,6 +24,16 @@ N_SEEDS = 2**32
 def combinations_to_confirm(finished: FinishedSweep) -> list[RankedCombination]:
     """The best combinations of a sweep, as many as are trained again."""
     return list(finished.ranking.combinations[:TOP])
+
+
+def n_runs(plan: Plan) -> int:
+    """How many runs confirm the best combinations of a plan, at most."""
+    combinations = by_combination(plan.jobs)
+    n_combinations = len(combinations)
+    if plan.search is not None:
+        n_combinations = plan.runtime.search.trials
+    n_data = max(len({job.config.data for job in some}) for some in combinations)
+    return min(TOP, n_combinations) * n_data * plan.runtime.confirm
 
 
 def plan_of(finished: FinishedSweep) -> Plan:

@@ -9,12 +9,13 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import abbreviated, counted
 from bpexp.runs.result import Failure
-from bpexp.sweeps import rungs
+from bpexp.sweeps import confirmation, rungs
+from bpexp.sweeps.budget import Budget
 from bpexp.sweeps.executors import Executor, make_batches
 from bpexp.sweeps.executors.base import Batch, train_jobs
 from bpexp.sweeps.job import Job, JobResult, by_combination
@@ -53,8 +54,66 @@ class Timed:
     bytes: float
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a command would train.
+
+    Attributes:
+        jobs: The jobs of the plan, without those that the budget leaves out.
+        n_missing: How many runs the sweep lacks at most, with those of further generations.
+        n_runs: How many of these the budget allows.
+        n_confirming: The number of runs that confirm the best combinations after a complete sweep.
+    """
+
+    jobs: Sequence[Job]
+    n_missing: int
+    n_runs: int
+    n_confirming: int
+
+    @classmethod
+    def of(cls, plan: Plan, missing: Sequence[Job], n_workers: int, *, confirms: bool) -> Self:
+        """What is trained of a plan.
+
+        Args:
+            plan: The plan; of a search or a race, the generations so far.
+            missing: Its jobs that have no finished run.
+            n_workers: How many batches are trained at the same time.
+            confirms: Whether the best combinations are confirmed afterwards.
+        """
+        n_missing = plan.max_jobs - (len(plan.jobs) - len(missing))
+        limits = replace(plan.runtime.budget, seconds=None)
+        # Further generations have other jobs, of the same kind.
+        kind, n_further = missing or plan.jobs, n_missing - len(missing)
+        within = Budget(limits).next_round([*missing, *[kind[-1]] * n_further], n_workers)
+        jobs = missing[: len(within)]
+        # A race may end before it has all seeds.
+        is_complete = len(jobs) == len(missing) and (plan.is_race or len(within) == n_missing)
+        n_confirming = confirmation.n_runs(plan) if confirms and is_complete else 0
+        return cls(jobs, n_missing, len(within), n_confirming)
+
+    def sentences(self, seconds: float, in_time: int, n_confirming: int) -> list[str]:
+        """What the budget leaves out, and what confirms the best combinations.
+
+        Args:
+            seconds: The budget of seconds; inf for none.
+            in_time: The largest number of runs that can be expected in this time.
+            n_confirming: The number of runs that confirm the best combinations.
+        """
+        found = []
+        if self.n_runs < self.n_missing:
+            found.append(f"The budget allows {self.n_runs} of {counted(self.n_missing, 'run')}.")
+        if in_time < self.n_runs:
+            found.append(f"In {_duration(seconds)} at most {in_time} of {self.n_runs} runs end.")
+        if n_confirming:
+            found.append(
+                f"{counted(n_confirming, 'further run')} on fresh seeds "
+                f"{'confirms' if n_confirming == 1 else 'confirm'} the best combinations."
+            )
+        return found
+
+
 def sentences(
-    plan: Plan, executor: Executor, stored: Collection[int], *, are_kept: bool
+    plan: Plan, executor: Executor, stored: Collection[int], *, are_kept: bool, confirms: bool
 ) -> list[str]:
     """Describe what running a plan would take; nothing is written.
 
@@ -63,49 +122,64 @@ def sentences(
         executor: What would train it.
         stored: The indices of the jobs that have a finished run in the store.
         are_kept: Whether these runs are kept, and not trained again.
+        confirms: Whether the best combinations are confirmed afterwards.
     """
     missing = [job for job in plan.jobs if not (are_kept and job.index in stored)]
-    n_runs = plan.max_jobs - (len(plan.jobs) - len(missing))
+    work = Work.of(plan, missing, executor.n_workers, confirms=confirms)
     of_part = f" of the {_part(plan)}" if _part(plan) else ""
     lines = [
         *_settings(plan),
         f"In the store already: {len(stored)} of {len(plan.jobs)} runs{of_part}"
         f"{'' if are_kept else '; reuse=true would link them'}.",
     ]
-    lines += _training(plan, executor, missing, n_runs) if n_runs else ["No run is missing."]
+    if not work.n_missing:
+        lines.append("No run is missing.")
+    if work.n_runs or work.n_confirming:
+        left_out = {job.index for job in missing[len(work.jobs) :]}
+        known = [job for job in plan.jobs if job.index not in left_out]
+        lines += _training(plan, executor, work, known)
     return [*lines, "Dry run: nothing was written."]
 
 
-def _training(plan: Plan, executor: Executor, missing: Sequence[Job], n_runs: int) -> list[str]:
+def _training(plan: Plan, executor: Executor, work: Work, known: Sequence[Job]) -> list[str]:
     """What training takes, and what it shows.
 
     Args:
         plan: The plan.
         executor: What would train it.
-        missing: The jobs of the plan that would be trained.
-        n_runs: How many would be trained at most, with those of further generations.
+        work: What would be trained.
+        known: The jobs of the plan that have a run afterwards.
     """
     limits = plan.runtime.budget
-    n_runs = min(n_runs, limits.runs or n_runs)
-    fewest = min(len(missing), n_runs) if plan.is_race else n_runs
-    # Further generations have other jobs, of the same kind.
-    jobs = missing or plan.jobs
+    fewest = len(work.jobs) if plan.is_race else work.n_runs
+    jobs = work.jobs or plan.jobs
     batches = make_batches(jobs, plan.runtime.engine, executor.n_workers)
     costs = _costs(batches, plan, executor.threads_per_batch(len(batches)))
     halving = _halving(plan)
     epochs = halving.share * sum(job.config.epochs for job in jobs) / len(jobs)
     workers = min(executor.n_workers, len(batches))
-    least, most = (_seconds(costs, n, epochs, limits.epochs) / workers for n in (fewest, n_runs))
+    least, most = (
+        _seconds(costs, n, epochs, limits.epochs) / workers for n in (fewest, work.n_runs)
+    )
     longest = limits.seconds or math.inf
-    time_range = _range(min(FASTEST * least, longest), min(SLOWEST * most, longest))
+    is_timed_out = FASTEST * least > longest
+    in_time = int(min(1.0, longest / (FASTEST * most)) * work.n_runs) if most else work.n_runs
+    confirmed = 0 if is_timed_out else work.n_confirming
+    more = _seconds(costs, confirmed, epochs, None) / workers
+    time_range = _range(
+        min(FASTEST * least, longest) + FASTEST * more,
+        min(SLOWEST * most, longest) + SLOWEST * more,
+    )
+    at_most = "at most " if plan.is_race or in_time < work.n_runs else ""
     kind = "batch" if len(batches) == 1 else "batches"
     of_each = counted(max(len(batch.jobs) for batch in batches), "run")
     return [
+        *work.sentences(longest, in_time, confirmed),
         *halving.sentences,
         f"{len(batches)} {kind} of at most {of_each} on {executor.description}.",
         f"Training takes about {time_range}{_if_stopped(plan)}, and the files "
-        f"{'at most ' if plan.is_race else ''}{_bytes(costs.bytes * n_runs)}.",
-        _race(plan, len(plan.jobs) - len(missing) + n_runs) if plan.is_race else _power(plan),
+        f"{at_most}{_bytes(costs.bytes * (in_time + confirmed))}.",
+        _race(plan, len(known) - len(work.jobs) + work.n_runs) if plan.is_race else _power(known),
     ]
 
 
@@ -264,8 +338,8 @@ def _stored_bytes(trained: JobResult, batch: Batch, plan: Plan) -> float:
     return float(files + losses + ROW_BYTES * rows)
 
 
-def _power(plan: Plan) -> str:
-    counts = [len(jobs) for jobs in by_combination(plan.jobs)]
+def _power(jobs: Sequence[Job]) -> str:
+    counts = [len(some) for some in by_combination(jobs)]
     n = min(counts)
     if len(counts) < 2:
         return f"One combination with {counted(n, 'run')}."

@@ -100,7 +100,6 @@ SYNTAX = [
     ("data.path=\u201ca.csv\u201d", 1, ["type data.path=a.csv."]),
     ("\u2014help", 1, ["has a typographic dash: type --help."]),
     ("lr=0.1 \u2013m", 1, ["has a typographic dash: type -m."]),
-    ("tracking.name=a\u2013b", 1, ["type 'tracking.name=\"a\u2013b\"'."]),
     ("'data.path=a&b'", 1, ["type 'data.path=\"a&b\"'."]),
     ("data.path='~/d.csv'", 1, ["~ is not expanded in data.path: type data.path=/"]),
     (
@@ -131,6 +130,11 @@ VALUES = [
     ("-m lr=1,2 seeds=auto 'seed=range(0,3)'", 1, ["for fixed seeds leave out seeds=auto."]),
     ("-m lr=1,2 budget.seconds=1.5h", 1, ["got '1.5h'; type budget.seconds=5400."]),
     ("-m 'lr=logspace(-3,0,4),5'", 1, ["got 'lr=logspace(-3,0,4),5'; several ranges are sub-"]),
+    (
+        "-m search=tpe 'hidden=int(interval(2.5,8.2))'", 1,
+        ["must have whole numbers as limits", "type 'hidden=int(interval(3,8))'."],
+    ),
+    ("-m search=tpe 'hidden=int(interval(2.2,2.9))'", 1, ["'hidden=int(interval(2.2,2.9))'."]),
     ("-m search=tpe 'lr=interval(1,1)'", 1, ["got 'lr=interval(1,1)'; type lr=1."]),
     ("-m search=tpe,random lr=1,2", 1, ["search must be one value for all runs of a sweep, got"]),
     ("-m search=tpe lr=1,2 'search.trials=range(1,3)'", 1, ["search.trials must be one value"]),

@@ -161,3 +161,12 @@ def test_a_sweep_with_the_same_run_twice_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"the same run from hidden=2 and hidden=\[2\]"):
         bpexp.sweep(hidden=[2, [2]])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"seed": range(10**12)}, {"seed": range(2000), "lr": [n + 1 for n in range(1000)]}],
+)
+def test_more_than_a_million_runs_are_refused_before_they_are_composed(settings):
+    with pytest.raises(ConfigError, match="A sweep has at most 1000000 runs"):
+        bpexp.sweep(**settings)

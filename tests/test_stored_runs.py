@@ -17,7 +17,10 @@ import bpexp
 from bpexp.analysis import run_details
 from bpexp.cli import ui
 from bpexp.fields.checks import ConfigError
+from bpexp.runs import run_tags
+from bpexp.tracking import lookup
 from bpexp.tracking.archive import open_archive
+from bpexp.tracking.memory_reader import MemoryReader
 from bpexp.tracking.reading import FINISHED, Query, StoredRun
 from bpexp.tracking.store import locate
 
@@ -423,3 +426,22 @@ def test_a_table_whose_columns_or_classes_have_other_names_is_noticed(inside, ro
         done = inside(*command)
         assert done.returncode == 2
         assert "have other names than when the run was trained" in done.stdout + done.stderr
+
+
+def test_latest_is_what_was_worked_on_last():
+    """Sweep 1 started before sweep 2, and was resumed after it; the single run is the newest."""
+
+    def run(run_id, started, parent=None, kind=None):
+        tags = {"mlflow.parentRunId": parent} if parent else {}
+        tags |= {run_tags.KIND: run_tags.SWEEP_KIND} if kind else {}
+        return StoredRun(run_id, run_id, "FINISHED", "7", started, tags=tags)
+
+    stored = [run("a1", 1, kind="sweep"), run("a2", 4, "a1"), run("b1", 2, kind="sweep"),
+              run("b2", 3, "b1"), run("c", 5)]  # fmt: skip
+    found = {}
+    for n in (4, 5):
+        reader = MemoryReader("bpexp", "7", stored[:n], lambda run_id, metric: [])
+        for is_sweep in (False, True):
+            latest = lookup.find(reader, "bpexp", "latest", is_sweep=is_sweep)
+            found[n, is_sweep] = latest.run.run_id
+    assert found == {(4, False): "a1", (4, True): "a1", (5, False): "c", (5, True): "a1"}

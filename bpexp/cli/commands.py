@@ -127,7 +127,7 @@ def named_run(options: argparse.Namespace, wanted: str, *, is_sweep: bool = Fals
     Args:
         options: The parsed arguments ``uri`` and ``experiment``.
         wanted: The id of a run, the start of its id, its name, or ``latest``.
-        is_sweep: Whether ``latest`` is the newest sweep, see ``lookup.find``.
+        is_sweep: Whether ``latest`` is a sweep, see ``lookup.find``.
 
     Raises:
         ConfigError: There is no such store or run.

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from hydra.core.override_parser.types import Quote, QuotedString
+
 from bpexp.config.grammar import SPACES
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.samplers.sub_sweeps import check_separators, is_beyond_hydra
@@ -24,6 +26,12 @@ CURRENT: ContextVar["Typed"] = ContextVar("CURRENT")
 
 _DRY_RUN = ["--dry-run"[:length] for length in range(len("--d"), len("--dry-run") + 1)]
 _TAGS = "tracking.tags."
+_TEXT = re.compile(
+    rf"([+]*)(tracking\.(?:uri|experiment|name)|{re.escape(_TAGS)}[^=]*)=(.*)", re.DOTALL
+)
+"""A setting whose value is a text, whatever it looks like: 1.50, a,b or Köln."""
+_PLAIN_TEXT = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z_][\w./:@-]*", re.ASCII | re.I)
+"""A text that Hydra takes as it is."""
 _MAY_BE_BEYOND_HYDRA = re.compile(r"\||zip\(|linspace\(|logspace\(")
 
 
@@ -53,8 +61,8 @@ def read(arguments: Sequence[str], settings: Sequence[str], *, is_sweep: bool) -
     Raises:
         ConfigError: An argument makes sense only in a sweep.
     """
-    settings = [_with_addition(text) for text in settings]
-    arguments = [_with_addition(text) for text in arguments]
+    settings = [_with_text(text) for text in settings]
+    arguments = [_with_text(text) for text in arguments]
     beyond = [text for text in settings if _is_beyond_hydra(text)]
     if not beyond:
         return Typed(list(arguments))
@@ -86,15 +94,24 @@ def without_own_options(arguments: Sequence[str], options: Namespace) -> list[st
     return own
 
 
-def _with_addition(argument: str) -> str:
-    """The argument as Hydra takes it: a tag of the user's own is a key that it does not know.
+def _with_text(argument: str) -> str:
+    """The argument as Hydra takes it: a text in quotes, and a tag as a key that is added.
+
+    Without quotes, Hydra reads 1.50 as the number 1.5, and a,b as two values.
 
     Raises:
         ConfigError: The key of a tag has letters that Hydra's grammar does not take in a key.
     """
-    if not argument.startswith(_TAGS):
+    found = _TEXT.fullmatch(argument)
+    if found is None:
         return argument
-    key = argument.partition("=")[0].removeprefix(_TAGS)
+    plus, name, value = found.groups()
+    is_null = value == "null" and not name.startswith(_TAGS)
+    if value and value[0] not in "'\"" and not is_null and not _PLAIN_TEXT.fullmatch(value):
+        argument = f"{plus}{name}={QuotedString(value, Quote.double).with_quotes()}"
+    if not name.startswith(_TAGS) or plus:
+        return argument
+    key = name.removeprefix(_TAGS)
     if not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key, re.ASCII):
         raise ConfigError(
             f"The key of a tag is typed with letters from a to z, digits, _, - and ., got {key!r}; "

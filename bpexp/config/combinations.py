@@ -106,7 +106,9 @@ def check_runtime(runtime: "RuntimeConfig") -> None:
     if runtime.export and not runtime.tracking.runs:
         raise ConfigError("export=best must go with tracking.runs=true, got false.")
     if runtime.tracking.name == "latest":
-        raise ConfigError("tracking.name must not be latest, which stands for the newest run.")
+        raise ConfigError(
+            "tracking.name must not be latest, which stands for the run that started last."
+        )
     budget, search = runtime.budget, runtime.search
     if budget != type(budget)() and not runtime.tracking.runs:
         raise ConfigError("budget.* must go with tracking.runs=true, got false.")

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
-from bpexp.tracking.reading import Query, RunReader, StoredRun
+from bpexp.tracking.reading import NO_PARTS, Query, RunReader, StoredRun
 from bpexp.tracking.store import deleted_experiment
 
 LATEST = "latest"
-"""Stands for the newest sweep or run of an experiment."""
+"""Stands for the sweep or run of an experiment that was worked on last, see ``find``."""
 _ID = re.compile(r"[0-9a-f]{32}")
 """A complete run id. A name may look like one, too."""
 
@@ -112,9 +112,10 @@ def find(reader: RunReader, experiment: str, wanted: str, *, is_sweep: bool = Fa
     Args:
         reader: Reads the store.
         experiment: The experiment to search first.
-        wanted: The id of a run, the start of its id, its name, or ``latest``.
-        is_sweep: Whether a sweep is wanted: ``latest`` is then the newest one, not a newer single
-            run, and messages say SWEEP.
+        wanted: The id of a run, the start of its id, its name, or ``latest``: the sweep or single
+            run whose training started last, which may be an older sweep that was resumed.
+        is_sweep: Whether a sweep is wanted: ``latest`` is then no single run, and messages say
+            SWEEP.
 
     Raises:
         ConfigError: No run matches, or several do.
@@ -147,10 +148,13 @@ def _name_of(experiment: str, experiments: Mapping[str, str]) -> str:
 
 
 def _latest(reader: RunReader, experiment: str, *, is_sweep: bool) -> StoredRun:
-    """The newest sweep, or the newest run if it is not part of a sweep."""
+    """The sweep of the run that started last, or that run itself if it is a single one."""
     number = experiment_id(reader, experiment)
-    query = Query(tags={run_tags.KIND: run_tags.SWEEP_KIND}) if is_sweep else Query()
-    run = next(iter(reader.search(number, query, limit=1)), None)
+    run = next(iter(reader.search(number, Query(), limit=1)), None)
+    if is_sweep and run is not None and not (run.is_sweep or run.parent):
+        runs = reader.search(number, Query(), NO_PARTS)
+        newest = next((one for one in runs if one.is_sweep or one.parent), None)
+        run = None if newest is None else with_id(reader, newest.run_id)
     if run is None:
         kind = "sweep" if is_sweep else "run"
         raise ConfigError(f"The experiment {experiment!r} has no {kind} yet.")

@@ -6,6 +6,7 @@
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -53,6 +54,7 @@ def compose_jobs(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[
     axes = [_axis(key, plain_value(value)) for key, value in settings.items()]
     typed = sweep_files.jobs(arguments, composer())
     _check_zips(arguments, settings)
+    grid.check_count(len(typed) * math.prod(map(len, axes)))
     composed = []
     for overrides in typed:
         for values in itertools.product(*axes):
@@ -119,6 +121,8 @@ def typed_arguments(arguments: Sequence[Any], settings: Mapping[str, Any]) -> li
     """The arguments and settings as they would be typed, as far as they can; for messages."""
     typed = [text for text in arguments if isinstance(text, str)]
     for key, value in settings.items():
+        if isinstance(value, range) and len(value) > grid.MAX_RUNS:
+            continue
         plain = list(value) if isinstance(value, range | tuple | set) else value
         items = plain if isinstance(plain, list) else [plain]
         if all(isinstance(one, str | int | float | None) for one in items):
@@ -178,5 +182,7 @@ def _axis(key: str, value: Any) -> list[Value]:
         return [(key, value)]
     if not len(value):
         raise ConfigError(f"{dotted} must have at least one value, got {brief(value)}.")
+    # A range may have billions.
+    grid.check_count(len(value))
     grid.check_different(dotted, value)
     return [(key, one) for one in value]

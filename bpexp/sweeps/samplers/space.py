@@ -294,11 +294,29 @@ def _takes_integers(key: str) -> bool:
     return isinstance(rule_of(key), Integer | Widths)
 
 
+def _check_whole_limits(key: str, typed: str) -> None:
+    """Refuse limits of ``int(interval(low,high))`` that Hydra has cut, so that 2.5 became 2."""
+    limits = re.search(r"interval\(\s*(?:start=)?([^(),]+),\s*(?:end=)?([^(),]+)\)", typed)
+    if limits is None:
+        return
+    low, high = (Decimal(limit.strip()) for limit in limits.groups())
+    first, last = math.ceil(low), math.floor(high)
+    if first == low and last == high:
+        return
+    whole = typed.replace(limits[0], f"interval({first},{last})")
+    hint = f"; type {whole}" if first < last else ""
+    raise ConfigError(f"{key} must have whole numbers as limits, got {typed}{hint}.")
+
+
 def _interval(key: str, override: Override, sweep: IntervalSweep, *, is_log: bool) -> Dimension:
     low, high = sweep.start, sweep.end
     assert low is not None
     assert high is not None
     typed = repr(override.input_line)
+    # int(interval(...)) has integers as limits, and interval(...) floats.
+    is_integer = isinstance(low, int) and isinstance(high, int)
+    if is_integer:
+        _check_whole_limits(key, typed)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         exchanged = re.sub(r"interval\(\s*([^(),]+),\s*([^(),]+)\)", r"interval(\2,\1)", typed)
         hint = f"; type {exchanged}" if high < low else ""
@@ -306,8 +324,6 @@ def _interval(key: str, override: Override, sweep: IntervalSweep, *, is_log: boo
         raise ConfigError(
             f"{key} must be interval(low,high) with low below high, got {typed}{hint}."
         )
-    # int(interval(...)) has integers as limits, and interval(...) floats.
-    is_integer = isinstance(low, int) and isinstance(high, int)
     if is_log and low <= 0:
         above = 1 if is_integer else high / 1000
         higher = re.sub(r"interval\([^,]*,", f"interval({above:g},", typed)

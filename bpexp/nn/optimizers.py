@@ -322,21 +322,21 @@ def _explain_rmsprop(n: UpdateNumbers, show: Show) -> Lines:
 
 
 def _explain_adam(n: UpdateNumbers, show: Show) -> Lines:
-    beta1, beta2, epsilon = n.hyperparameters
-    mean, square, power1, power2 = n.after
-    g, m, v = factor(show(n.g)), factor(show(mean)), show(square)
-    m_hat, v_hat = show(mean / (1.0 - power1)), show(square / (1.0 - power2))
+    h, after = n.hyperparameters, n.after
+    g, m, v = factor(show(n.g)), factor(show(after.mean)), show(after.square)
+    m_hat = show(after.mean / (1.0 - after.beta1_power))
+    v_hat = show(after.square / (1.0 - after.beta2_power))
     return [
         ("new m", "β₁ m + (1 − β₁) g"),
-        ("", f"{show(beta1)} · {factor(show(n.before.mean))} + {show(1.0 - beta1)} · {g}"),
-        ("", show(mean)),
+        ("", f"{show(h.beta1)} · {factor(show(n.before.mean))} + {show(1.0 - h.beta1)} · {g}"),
+        ("", show(after.mean)),
         ("new v", "β₂ v + (1 − β₂) g²"),
-        ("", f"{show(beta2)} · {show(n.before.square)} + {show(1.0 - beta2)} · {g}²"),
+        ("", f"{show(h.beta2)} · {show(n.before.square)} + {show(1.0 - h.beta2)} · {g}²"),
         ("", v),
-        ("m̂", f"m / (1 − β₁ᵗ) = {m} / (1 − {show(power1)}) = {m_hat}"),
-        ("v̂", f"v / (1 − β₂ᵗ) = {v} / (1 − {show(power2)}) = {v_hat}"),
+        ("m̂", f"m / (1 − β₁ᵗ) = {m} / (1 − {show(after.beta1_power)}) = {m_hat}"),
+        ("v̂", f"v / (1 − β₂ᵗ) = {v} / (1 − {show(after.beta2_power)}) = {v_hat}"),
         ("new w", "w − η m̂ / (√v̂ + ε)"),
-        ("", f"{show(n.w)} − {show(n.lr)} · {factor(m_hat)} / (√{v_hat} + {show(epsilon)})"),
+        ("", f"{show(n.w)} − {show(n.lr)} · {factor(m_hat)} / (√{v_hat} + {show(h.epsilon)})"),
         ("", show(n.new_w)),
     ]
 

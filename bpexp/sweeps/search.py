@@ -83,7 +83,7 @@ def first_plan(
     arguments = _with_default(arguments, settings)
     space = _space(arguments, composer)
     plan = make_plan(compose(SearchSampler(space, settings).ask()), arguments)
-    for values in compose(job for jobs in space.alternatives() for job in jobs):
+    for values in compose(space.alternatives()):
         train_config(values)
     _check_one_ranking(space, plan, compose)
     described = {dimension.key: dimension.values for dimension in space.dimensions}
@@ -106,8 +106,8 @@ def _check_one_ranking(
     Raises:
         ConfigError: They cannot.
     """
-    jobs = [job for point in space.alternatives(("data", "model", "stop")) for job in point]
-    found = [comparable.decisive_settings_of(values, plan.objective) for values in compose(jobs)]
+    jobs = compose(space.alternatives(("data", "model", "stop")))
+    found = [comparable.decisive_settings_of(values, plan.objective) for values in jobs]
     if comparability.differing(found):
         raise comparable.not_together(plan.jobs, found, plan.objective, "a search")
 

@@ -25,7 +25,8 @@ def hyperparameter_names(optimizer: str) -> tuple[str, ...]:
 
 def initial_state(optimizer: str) -> tuple[float | None, ...]:
     """Initial values of the optimizer state per parameter; None means the learning rate."""
-    return tuple(OPTIMIZERS[optimizer].initial_state.values())
+    record = OPTIMIZERS[optimizer]
+    return tuple(record.state(**record.initial_state))
 
 
 def apply_update(

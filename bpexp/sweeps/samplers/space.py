@@ -151,8 +151,8 @@ class Space:
         own = self.point(values)
         return [[*self.fixed, *own, *replicate] for replicate in self.replicates]
 
-    def alternatives(self, groups: Sequence[str] | None = None) -> list[list[list[str]]]:
-        """The jobs of trials that have each alternative of the settings of some groups once.
+    def alternatives(self, groups: Sequence[str] | None = None) -> list[list[str]]:
+        """The first jobs of trials that have each alternative of the settings of some groups once.
 
         Every other setting has its first value; of an interval or a range, both ends are taken.
 
@@ -166,7 +166,7 @@ class Space:
             if groups is None or any(key.partition(".")[0] in groups for key in keys):
                 others = _ends_or_positions(dimension)[1:]
                 points += [[*first[:place], value, *first[place + 1 :]] for value in others]
-        return [self.jobs(values)[:1] for values in points]
+        return [self.jobs(values)[0] for values in points]
 
     def point(self, values: Sequence[Any]) -> tuple[str, ...]:
         """The overrides of a trial, with rounded values."""

@@ -113,7 +113,17 @@ class Layout:
         def blocks() -> dict[int, int]:
             return {i: workspace.allocate(block * row_lengths[i]) for i in layers}
 
-        # Arguments are evaluated in this order: workspace.size comes after all parts.
+        # The parts of the workspace, in the order in which they are in memory.
+        gradient = workspace.allocate(parameters.size)
+        ones = workspace.allocate(block)
+        sample_losses = workspace.allocate(block * group_size)
+        X = workspace.allocate(block * row_length(widths[0], LANES))
+        Y = workspace.allocate(block * row_lengths[layers[-1]])
+        logits, activations, deltas = blocks(), blocks(), blocks()
+        transposed = {i: workspace.allocate(widths[i] * row_lengths[i - 1]) for i in layers[1:]}
+        loss_terms = workspace.allocate(row_lengths[layers[-1]])
+        packed_right = workspace.allocate(PANEL_TERMS * min(PANEL_COLUMNS, longest_row))
+        packed_left = workspace.allocate(PANEL_TERMS * min(PANEL_ROWS, longest_row))
         return cls(
             block=block,
             widths=widths,
@@ -121,18 +131,18 @@ class Layout:
             weights=weights,
             biases=biases,
             n_parameters=parameters.size,
-            gradient=workspace.allocate(parameters.size),
-            ones=workspace.allocate(block),
-            sample_losses=workspace.allocate(block * group_size),
-            X=workspace.allocate(block * row_length(widths[0], LANES)),
-            Y=workspace.allocate(block * row_lengths[layers[-1]]),
-            logits=blocks(),
-            activations=blocks(),
-            deltas=blocks(),
-            transposed={i: workspace.allocate(widths[i] * row_lengths[i - 1]) for i in layers[1:]},
-            loss_terms=(loss_terms := workspace.allocate(row_lengths[layers[-1]])),
-            packed_right=workspace.allocate(PANEL_TERMS * min(PANEL_COLUMNS, longest_row)),
-            packed_left=workspace.allocate(PANEL_TERMS * min(PANEL_ROWS, longest_row)),
+            gradient=gradient,
+            ones=ones,
+            sample_losses=sample_losses,
+            X=X,
+            Y=Y,
+            logits=logits,
+            activations=activations,
+            deltas=deltas,
+            transposed=transposed,
+            loss_terms=loss_terms,
+            packed_right=packed_right,
+            packed_left=packed_left,
             workspace_size=workspace.size,
             thread_size=workspace.size - loss_terms,
         )

@@ -240,6 +240,7 @@ def test_a_search_is_one_sweep_with_its_trials(uninterrupted):
     points = sorted((point.step, point.value) for point in history)
     assert [step for step, _ in points] == list(range(6))
     np.testing.assert_allclose([v for _, v in points], np.minimum.accumulate(medians))
+    assert parent.data.tags["bpexp.search"] == "tpe"
     assert parent.data.tags["bpexp.sampler"].startswith("optuna ")
     assert parent.data.tags["mlflow.runName"].startswith("tpe lr x hidden, xor, ")
 

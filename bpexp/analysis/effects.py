@@ -380,7 +380,7 @@ def _group(
     objective, n = findings.objective, len(scores)
     outcome = Outcome.CONVERGED if objective.is_time else Outcome.COMPLETED
     table = RunTable(
-        findings.grouped.groups[0].table.frame,
+        findings.grouped.groups[0].table.frame.iloc[:0],
         {
             objective.metric: np.array([objective.as_measured(score) for score in scores]),
             REPLICATE: np.array(replicates),

@@ -24,13 +24,18 @@ class RaceFinding(NamedTuple):
 
 
 def find(
-    parent: StoredRun, table: pd.DataFrame, archive: Archive, objective: Objective, *, is_part: bool
+    parent: StoredRun,
+    table: pd.DataFrame | None,
+    archive: Archive,
+    objective: Objective,
+    *,
+    is_part: bool,
 ) -> RaceFinding:
     """What the race of a sweep says about an objective.
 
     Args:
         parent: Parent run of the sweep.
-        table: All runs of the sweep.
+        table: Its runs in the order of the jobs; None if it has not ended.
         archive: Reads the store.
         objective: The objective.
         is_part: Whether the report is on a part of the combinations.
@@ -50,8 +55,7 @@ def find(
         return RaceFinding(
             parent.tags.get(run_tags.VERDICT, "The race cannot be repeated without its data.")
         )
-    # Without the table of results, the rows do not have the order of the jobs.
-    if "results.parquet" not in archive.files(parent) or len(table) < len(plan.jobs):
+    if table is None or len(table) < len(plan.jobs):
         return RaceFinding(f"The race has not ended; bpexp resume {parent.short_id} goes on.")
     measured, outcomes = table[objective.metric].to_numpy(float), table["outcome"].to_numpy(object)
     scores = [

@@ -71,6 +71,9 @@ class Report(PlotData):
         caution: Why p-values of these runs are too small; "" if they are not.
         study: The verdicts of the sweep of a study; "" for other runs.
         deleted: How many runs of the sweep were deleted; "" if none was.
+
+    ``build`` needs a table of runs only. ``stored_report`` adds the attributes that have a default:
+    they need the findings and the store.
     """
 
     title: str

@@ -153,7 +153,8 @@ def of_sweeps(
     find_race = None
     if len(parents) == 1 and run_tags.SEEDS in parents[0].tags:
         is_part = bool(options.only)
-        find_race = partial(race.find, parents[0], tables[0], archive, is_part=is_part)
+        in_order = tables[0] if read[0].is_ordered else None
+        find_race = partial(race.find, parents[0], in_order, archive, is_part=is_part)
     study = study_verdicts.sentence(archive, parents[0]) if len(parents) == 1 else ""
     try:
         report = build(
@@ -169,7 +170,7 @@ def of_sweeps(
         caution=_caution(parents) if find_race is None else "",
         halving=halving.read(archive, parents[0]) if len(parents) == 1 else None,
         confirmation=_confirmation(archive, parents, tables, report),
-        trials=_trials(archive, parents, report.findings),
+        trials=_trials(parents, read, report.findings),
     )
 
 
@@ -188,17 +189,16 @@ def _lr_range(
 
 def _is_lr_range(parent: StoredRun) -> bool:
     """Whether learning rates were searched by ``search=lr_range``."""
-    return parent.tags.get(run_tags.SAMPLER, "").startswith("bpexp ")
+    return parent.tags.get(run_tags.SEARCH) == "lr_range"
 
 
-def _trials(archive: Archive, parents: Sequence[StoredRun], findings: Findings) -> Trials | None:
-    """The groups of a search in the order of its trials; None if it is no search.
-
-    The table of results, whose rows are numbered in the order of the trials, tells the order.
-    """
+def _trials(
+    parents: Sequence[StoredRun], tables: "Sequence[_SweepTable]", findings: Findings
+) -> Trials | None:
+    """The groups of a search in the order of its trials; None if it is no search."""
     (parent, *others) = parents
-    is_search = not others and run_tags.SAMPLER in parent.tags and not _is_lr_range(parent)
-    if not is_search or "results.parquet" not in archive.files(parent):
+    is_search = not others and run_tags.SEARCH in parent.tags and not _is_lr_range(parent)
+    if not is_search or not tables[0].is_ordered:
         return None
     in_order = sorted(findings.summaries, key=lambda summary: int(summary.group.rows.index.min()))
     return Trials(findings, in_order)
@@ -233,11 +233,13 @@ class _SweepTable(NamedTuple):
 
     Attributes:
         frame: A row for each run.
+        is_ordered: Whether the rows have the order of the jobs: it is the table of an ended sweep.
         deleted: A sentence on runs that were deleted from the store and have no row; "" if none
             was.
     """
 
     frame: pd.DataFrame
+    is_ordered: bool
     deleted: str = ""
 
 
@@ -250,7 +252,8 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> _SweepTable:
     table = run_tables.results_table(archive, parent)
     if table is None:
         parts = replace(run_tables.table_parts(), tags=_DIGESTS)
-        return _SweepTable(run_tables.frame(_checked(archive, parent.experiment_id, query, parts)))
+        runs = _checked(archive, parent.experiment_id, query, parts)
+        return _SweepTable(run_tables.frame(runs), is_ordered=False)
     compared = metric_differences.ComparedTable(table)
     stored = set()
     for run in _checked(archive, parent.experiment_id, query, _METRICS):
@@ -272,7 +275,7 @@ def _without_deleted(
     is_deleted = (table["run_id"] != "") & ~table["run_id"].isin(stored)
     n_deleted = int(is_deleted.sum())
     if not n_deleted:
-        return _SweepTable(table)
+        return _SweepTable(table, is_ordered=True)
     if n_deleted == len(table):
         raise ConfigError(
             f"All runs of {parent.label} were deleted; bpexp resume {parent.short_id} trains them "
@@ -281,6 +284,7 @@ def _without_deleted(
     was, them = ("was", "it") if n_deleted == 1 else ("were", "them")
     return _SweepTable(
         table[~is_deleted],
+        True,
         f"{counted(n_deleted, 'run')} of {len(table):,} {was} deleted and {was} left out; "
         f"bpexp resume {parent.short_id} trains {them} again.",
     )

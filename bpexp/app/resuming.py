@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from bpexp.app import final_steps, preview
-from bpexp.app.confirming import confirm
+from bpexp.app import preview
 from bpexp.app.execution import execute
+from bpexp.app.follow_up import follow_up
 from bpexp.app.starting import with_stored_results
 from bpexp.config import combinations
 from bpexp.config.compose import composer
@@ -126,10 +126,7 @@ class Continuation:
         )
         with resume_command_in_errors(lambda: ResumeAdvice(request.command)):
             _delete_replaced(request, finished)
-        final_steps.report_lr_range(finished, store, reporter)
-        final_steps.export_best(finished, store, reporter)
-        if self._confirms:
-            confirm(finished, store, reporter)
+        follow_up(finished, store, reporter, confirms=self._confirms)
         return finished
 
     @property

@@ -4,9 +4,9 @@ import os
 from functools import partial
 from pathlib import Path
 
-from bpexp.app import final_steps, opening
-from bpexp.app.confirming import confirm
+from bpexp.app import opening
 from bpexp.app.execution import execute
+from bpexp.app.follow_up import follow_up
 from bpexp.app.starting import start_sweep
 from bpexp.fields.checks import ConfigError
 from bpexp.reporter import Reporter
@@ -54,9 +54,7 @@ def run_sweep(
         _write_results(finished, folder)
         if finished.study is not None:
             reporter.say(f"Written: {folder / 'study.html'}")
-    final_steps.report_lr_range(finished, store, reporter)
-    final_steps.export_best(finished, store, reporter)
-    confirm(finished, store, reporter)
+    follow_up(finished, store, reporter)
     return finished
 
 

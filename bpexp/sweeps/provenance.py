@@ -42,6 +42,7 @@ def sweep_tags(plan: Plan) -> dict[str, str]:
     if plan.is_race:
         own[run_tags.SEEDS] = "auto"
     if plan.runtime.search.name is not None:
+        own[run_tags.SEARCH] = plan.runtime.search.name
         own[run_tags.SAMPLER] = version(plan.runtime.search.name)
     return {**environment.tags(), **tags(plan), **own}
 

@@ -1,4 +1,4 @@
-"""Trains the best combinations of a finished sweep again on fresh seeds (``confirm=N``)."""
+"""What follows a sweep: its learning rates, the export, the confirmation on fresh seeds."""
 
 from functools import partial
 
@@ -15,18 +15,29 @@ from bpexp.tracking.retry import RetryPolicy
 from bpexp.tracking.store import Store, connect
 
 
-def confirm(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
-    """Train the best combinations again, as a sweep of its own, if ``confirm`` is set.
+def follow_up(
+    finished: FinishedSweep, store: Store, reporter: Reporter, *, confirms: bool = True
+) -> None:
+    """Do what the settings of a sweep ask for after it.
 
     Args:
-        finished: The sweep that chose them.
-        store: Where it is stored, and the other sweep will be.
+        finished: The sweep.
+        store: Where it is stored.
         reporter: Receives progress and results.
+        confirms: Whether its best combinations are to be trained again, if ``confirm`` is set.
 
     Raises:
         ConfigError: The store or the workers cannot be used.
         TrackingError: Runs cannot be written to the store; the message says how to resume.
     """
+    final_steps.report_lr_range(finished, store, reporter)
+    final_steps.export_best(finished, store, reporter)
+    if confirms:
+        _confirm(finished, store, reporter)
+
+
+def _confirm(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
+    """Train the best combinations again, as a sweep of its own, if ``confirm`` is set."""
     n_seeds = finished.plan.runtime.confirm
     if not n_seeds or not finished.is_complete:
         return

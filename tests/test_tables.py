@@ -686,7 +686,7 @@ def read_or_error(text, config, **limits):
         for name, value in limits.items():
             patch.setattr(plain_text if hasattr(plain_text, name) else text_files, name, value)
         try:
-            return text_files.read_text(io.BytesIO(text), config, "t.csv", lambda name: True)
+            return text_files.TextReader(config, lambda name: True).read(io.BytesIO(text), "t.csv")
         except Exception as error:
             return f"{type(error).__name__}: {error}"
 
@@ -726,7 +726,7 @@ def test_only_plain_texts_are_read_without_pandas(text, is_plain, monkeypatch):
         text_files, "_rows", lambda *args, **form: read_by_pandas.append(1) or rows(*args, **form)
     )
     config = FileConfig(name="file", path="t.csv", target=("b",))
-    text_files.read_text(io.BytesIO(text), config, "t.csv", lambda name: False)
+    text_files.TextReader(config, lambda name: False).read(io.BytesIO(text), "t.csv")
     assert is_plain == (not read_by_pandas)
 
 

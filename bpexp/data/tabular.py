@@ -19,14 +19,7 @@ from bpexp.data.data_file import check_names
 from bpexp.data.file_settings import FileConfig
 from bpexp.data.registry import DataConfig, Table
 from bpexp.data.splits import Positions, rows_of
-from bpexp.data.text_files import (
-    COMPRESSED,
-    SETTINGS,
-    SUFFIXES,
-    decompressed,
-    read_text,
-    read_zip,
-)
+from bpexp.data.text_files import COMPRESSED, SETTINGS, SUFFIXES, TextReader
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.typing import Array
 
@@ -45,7 +38,7 @@ def load(config: FileConfig) -> Table:
     Raises:
         ConfigError: The file, a column or a value cannot be used.
     """
-    frame = _frame(config, config.path)
+    frame = _frame(_text_reader(config), config.path)
     names = _input_columns([str(name) for name in frame.columns], config)
     if not len(frame) or not names:
         raise ConfigError(
@@ -89,7 +82,7 @@ def read_table(path: str, config: DataConfig) -> pd.DataFrame:
     is_text = Path(path).suffix not in (".parquet", ".npz")
     given = {name: getattr(config, name) for name in SETTINGS if hasattr(config, name)}
     form = FileConfig(name="file", path=path, target=("",), **(given if is_text else {}))
-    return _frame(form, path, lambda name: True)
+    return _frame(TextReader(form, lambda name: True), path)
 
 
 def _with_test_rows(
@@ -99,7 +92,7 @@ def _with_test_rows(
     if config.test_path is None:
         return frame, Origin((config.path,), (len(frame),))
     try:
-        test = _frame(config, config.test_path)
+        test = _frame(_text_reader(config), config.test_path)
     except ConfigError as error:
         raise ConfigError(str(error).replace("data.path", "data.test_path", 1)) from error
     lacking = [name for name in names if name not in test.columns]
@@ -174,16 +167,8 @@ def _complete_rows(columns: Mapping[str, Column], config: FileConfig) -> Positio
     return rows
 
 
-def _frame(
-    config: FileConfig, path: str, typed: Callable[[str], bool] | None = None
-) -> pd.DataFrame:
+def _frame(text_reader: TextReader, path: str) -> pd.DataFrame:
     """The table of a file, or one that was passed from Python.
-
-    Args:
-        config: Settings of the file.
-        path: The file.
-        typed: Whether integers of a column must be integers in the table. By default those of
-            targets, and of columns whose name is one of ``INDEX_NAMES``.
 
     Raises:
         ConfigError: The file cannot be read.
@@ -192,7 +177,7 @@ def _frame(
     if passed is not None:
         check_names(list(passed.columns), path)
         return passed
-    read = _reader(config, path, typed or partial(_needs_type, config))
+    read = _reader(text_reader, path)
     file = data_file.check(path)
     with _errors_of_libraries(path), file.open("rb") as content:
         frame = read(content)
@@ -201,13 +186,12 @@ def _frame(
     return frame
 
 
-def _needs_type(config: FileConfig, name: str) -> bool:
-    return name in config.target or name.lower() in INDEX_NAMES
+def _text_reader(config: FileConfig) -> TextReader:
+    """Reads the table of a configuration: targets and possible indices may be integers."""
+    return TextReader(config, lambda name: name in config.target or name.lower() in INDEX_NAMES)
 
 
-def _reader(
-    config: FileConfig, path: str, typed: Callable[[str], bool]
-) -> Callable[[BinaryIO], pd.DataFrame]:
+def _reader(text_reader: TextReader, path: str) -> Callable[[BinaryIO], pd.DataFrame]:
     """What reads a file with this ending.
 
     Raises:
@@ -216,12 +200,11 @@ def _reader(
     file = Path(path)
     suffix = file.suffix.lower()
     readers: dict[str, Callable[[BinaryIO], pd.DataFrame]] = {
-        **dict.fromkeys(SUFFIXES, lambda content: read_text(content, config, file.name, typed)),
+        **dict.fromkeys(SUFFIXES, partial(text_reader.read, name=file.name)),
         **dict.fromkeys(
-            COMPRESSED,
-            lambda content: read_text(decompressed(content, suffix), config, file.stem, typed),
+            COMPRESSED, partial(text_reader.read_compressed, name=file.stem, suffix=suffix)
         ),
-        ".zip": lambda content: read_zip(content, config, typed),
+        ".zip": text_reader.read_zip,
         ".parquet": _parquet,
         ".npz": _npz,
     }
@@ -235,7 +218,7 @@ def _reader(
         )
     if suffix in (".parquet", ".npz"):
         for name in SETTINGS:
-            if getattr(config, name) != getattr(FileConfig, name):
+            if getattr(text_reader.config, name) != getattr(FileConfig, name):
                 raise ConfigError(f"data.{name} must go with a text file, got {path!r}.")
     return readers[suffix]
 

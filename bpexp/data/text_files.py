@@ -10,6 +10,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -47,83 +48,108 @@ _BINARY_FORMATS = {
 _WHOLE_NEGATIVE_ZERO = re.compile(rb"-0+(?![0-9.eE])")
 
 
-def read_text(
-    content: BinaryIO, config: FileConfig, name: str, typed: Callable[[str], bool]
-) -> pd.DataFrame:
-    """Read a table.
+@dataclass(frozen=True)
+class TextReader:
+    """Reads tables in text files.
 
-    Args:
-        content: The text, which can be set to any position.
-        config: Settings of the file.
-        name: Name of the file, without the ending of a compressed one.
-        typed: Whether integers of a column must be integers in the table. Those of others can be
+    Attributes:
+        config: Settings of the files.
+        is_typed: Whether integers of a column must be integers in the table. Those of others can be
             float64.
-
-    Raises:
-        ConfigError: The text is no table.
-        Exception: Many types, of pandas.
     """
-    _check_not_binary(content)
-    content = _in_utf8(content)
-    _check_text(content)
-    # pandas skips the byte order mark that Excel writes.
-    separator = _separator(content, config, name)
-    header = pd.read_csv(
-        content, header=None, nrows=1, dtype=str, keep_default_na=False, sep=separator
-    )
-    names = [
-        str(name) if str(name).strip() else f"Unnamed: {place}"
-        for place, name in enumerate(header.iloc[0])
-    ]
-    if not config.header:
-        names = [str(place) for place in range(len(names))]
-    # pandas would rename the second of two equal names.
-    check_names(names, config.path)
-    data_file.check_size(_bytes_of_text(content, len(names)))
-    if not config.missing_values and content.seek(0, io.SEEK_END) > SMALL_TEXT:
-        with suppress(NotPlainError):
-            return _plain_rows(content, config, separator, names, typed)
-    markers = config.missing_values or ()
-    content.seek(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        try:
-            # Without index_col=False pandas would use the first values of rows that are longer
-            # than the header as row names.
-            return _rows(
-                content, header=0 if config.header else None, names=names, index_col=False,
-                sep=separator, decimal=config.decimal,
-                na_values=[*markers, *(f" {marker}" for marker in markers)],
-                **_exact_floats(pd.__version__),
-            )  # fmt: skip
-        except pd.errors.ParserWarning as error:
-            raise ConfigError("data.path must have rows no longer than its header.") from error
 
+    config: FileConfig
+    is_typed: Callable[[str], bool]
 
-def _plain_rows(
-    content: BinaryIO,
-    config: FileConfig,
-    separator: str,
-    names: Sequence[str],
-    typed: Callable[[str], bool],
-) -> pd.DataFrame:
-    """The rows of a text of numbers; see ``read_text``. Raises NotPlainError."""
-    if separator not in plain_text.SEPARATORS or separator == config.decimal:
-        raise NotPlainError
-    content.seek(0)
-    if config.header:
-        next(line for line in content if line.strip())
-    form = plain_text.PlainText(separator, config.decimal, len(names))
-    X, is_whole = form.read(content)
-    frame: pd.DataFrame = pd.DataFrame(X, columns=list(names), copy=False)
-    for place, column in enumerate(names):
-        if not typed(column):
-            continue
-        if not (np.abs(X[:, place]) < EXACT_INTEGERS).all():
+    def read(self, content: BinaryIO, name: str) -> pd.DataFrame:
+        """Read a table.
+
+        Args:
+            content: The text, which can be set to any position.
+            name: Name of the file, without the ending of a compressed one.
+
+        Raises:
+            ConfigError: The text is no table.
+            Exception: Many types, of pandas.
+        """
+        config = self.config
+        _check_not_binary(content)
+        content = _in_utf8(content)
+        _check_text(content)
+        # pandas skips the byte order mark that Excel writes.
+        separator = _separator(content, config, name)
+        header = pd.read_csv(
+            content, header=None, nrows=1, dtype=str, keep_default_na=False, sep=separator
+        )
+        names = [
+            str(name) if str(name).strip() else f"Unnamed: {place}"
+            for place, name in enumerate(header.iloc[0])
+        ]
+        if not config.header:
+            names = [str(place) for place in range(len(names))]
+        # pandas would rename the second of two equal names.
+        check_names(names, config.path)
+        data_file.check_size(_bytes_of_text(content, len(names)))
+        if not config.missing_values and content.seek(0, io.SEEK_END) > SMALL_TEXT:
+            with suppress(NotPlainError):
+                return self._plain_rows(content, separator, names)
+        markers = config.missing_values or ()
+        content.seek(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            try:
+                # Without index_col=False pandas would use the first values of rows that are longer
+                # than the header as row names.
+                return _rows(
+                    content, header=0 if config.header else None, names=names, index_col=False,
+                    sep=separator, decimal=config.decimal,
+                    na_values=[*markers, *(f" {marker}" for marker in markers)],
+                    **_exact_floats(pd.__version__),
+                )  # fmt: skip
+            except pd.errors.ParserWarning as error:
+                raise ConfigError("data.path must have rows no longer than its header.") from error
+
+    def read_compressed(self, content: BinaryIO, name: str, suffix: str) -> pd.DataFrame:
+        """Read a compressed file with one of the endings of ``COMPRESSED``; see ``read``."""
+        with COMPRESSED[suffix](content) as packed:
+            unpacked = _unpacked(packed)
+        return self.read(unpacked, name)
+
+    def read_zip(self, content: BinaryIO) -> pd.DataFrame:
+        """Read a zip file, which must hold one text file; see ``read``."""
+        with zipfile.ZipFile(content) as archive:
+            names = [
+                name
+                for name in archive.namelist()
+                if not name.endswith("/") and "__MACOSX" not in name
+            ]
+            if len(names) != 1 or Path(names[0]).suffix.lower() not in SUFFIXES:
+                raise ConfigError(
+                    f"data.path must be a zip file of one text file ({', '.join(SUFFIXES)}), got "
+                    f"{', '.join(map(brief, names[:5])) or 'none'} in {self.config.path!r}."
+                )
+            with archive.open(names[0]) as packed:
+                return self.read(_unpacked(packed), names[0])
+
+    def _plain_rows(self, content: BinaryIO, separator: str, names: Sequence[str]) -> pd.DataFrame:
+        """The rows of a text of numbers; see ``read``. Raises NotPlainError."""
+        config = self.config
+        if separator not in plain_text.SEPARATORS or separator == config.decimal:
             raise NotPlainError
-        if is_whole[place]:
-            frame[column] = X[:, place].astype(np.int64)
-    return frame
+        content.seek(0)
+        if config.header:
+            next(line for line in content if line.strip())
+        form = plain_text.PlainText(separator, config.decimal, len(names))
+        X, is_whole = form.read(content)
+        frame: pd.DataFrame = pd.DataFrame(X, columns=list(names), copy=False)
+        for place, column in enumerate(names):
+            if not self.is_typed(column):
+                continue
+            if not (np.abs(X[:, place]) < EXACT_INTEGERS).all():
+                raise NotPlainError
+            if is_whole[place]:
+                frame[column] = X[:, place].astype(np.int64)
+        return frame
 
 
 def _rows(content: BinaryIO, **form: Any) -> pd.DataFrame:
@@ -160,27 +186,6 @@ def _have_one_type(frame: pd.DataFrame) -> bool:
         else column.dtype.kind != "f" or not column.max() >= 2**63
         for _, column in frame.items()
     )
-
-
-def decompressed(content: BinaryIO, suffix: str) -> BinaryIO:
-    """The content of a compressed file with one of the endings of ``COMPRESSED``."""
-    with COMPRESSED[suffix](content) as packed:
-        return _unpacked(packed)
-
-
-def read_zip(content: BinaryIO, config: FileConfig, typed: Callable[[str], bool]) -> pd.DataFrame:
-    """The table in a zip file, which must hold one text file; see ``read_text``."""
-    with zipfile.ZipFile(content) as archive:
-        names = [
-            name for name in archive.namelist() if not name.endswith("/") and "__MACOSX" not in name
-        ]
-        if len(names) != 1 or Path(names[0]).suffix.lower() not in SUFFIXES:
-            raise ConfigError(
-                f"data.path must be a zip file of one text file ({', '.join(SUFFIXES)}), got "
-                f"{', '.join(map(brief, names[:5])) or 'none'} in {config.path!r}."
-            )
-        with archive.open(names[0]) as packed:
-            return read_text(_unpacked(packed), config, names[0], typed)
 
 
 def _unpacked(packed: IO[bytes]) -> BinaryIO:

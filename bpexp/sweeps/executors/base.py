@@ -132,7 +132,7 @@ losses, (n_epochs, L)."""
 T = TypeVar("T")
 
 
-class OwnThread:
+class CallingThread:
     """Trains batches in the thread that uses an executor, and ends when that is cancelled."""
 
     def __init__(self) -> None:

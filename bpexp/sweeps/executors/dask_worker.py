@@ -110,6 +110,7 @@ def train(task: tuple[Any, ...], arrays: Sequence[Array]) -> list[tuple[int, Pla
         if len(batch.configs) == 1:
             failure = Failure(f"{type(error).__name__}: {error}")
             return [(0, to_plain(failure), Span(started, now()))]
+        # One of the configurations may be refused. ``train_runs`` treats errors of the training.
         alone = [train(batch._replace(configs=[config]), arrays) for config in batch.configs]
         return [(index, *one[1:]) for index, results in enumerate(alone) for one in results]
     return [(one.position, to_plain(one.result), one.span) for one in results]

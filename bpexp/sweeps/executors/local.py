@@ -21,8 +21,8 @@ from bpexp.runs.result import Failure
 from bpexp.sweeps.executors import base, extensions, processes
 from bpexp.sweeps.executors.base import (
     Batch,
+    CallingThread,
     Executor,
-    OwnThread,
     Trained,
     register,
     train_jobs,
@@ -69,7 +69,7 @@ class LocalExecutor(Executor):
     def __init__(self, n_jobs: int) -> None:
         self._n_jobs = n_jobs
         self._n_workers = count_workers(n_jobs)
-        self._thread = OwnThread()
+        self._thread = CallingThread()
         self._stop_workers: Callable[[], object] | None = None
 
     @classmethod
@@ -98,7 +98,7 @@ class LocalExecutor(Executor):
 
     def map(self, batches: Sequence[Batch]) -> Generator[list[JobResult], None, None]:
         """See ``Executor.map``."""
-        self._thread = OwnThread()
+        self._thread = CallingThread()
         for_threads = [batch for batch in batches if batch.engine == "compiled"]
         others = [batch for batch in batches if batch.engine != "compiled"]
         if for_threads:

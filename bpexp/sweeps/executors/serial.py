@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from typing import Self
 
 from bpexp.config.schema import BackendConfig, RuntimeConfig
-from bpexp.sweeps.executors.base import Batch, Executor, OwnThread, register
+from bpexp.sweeps.executors.base import Batch, CallingThread, Executor, register
 from bpexp.sweeps.job import JobResult
 
 
@@ -16,7 +16,7 @@ class SerialExecutor(Executor):
     """Trains in the calling thread."""
 
     def __init__(self) -> None:
-        self._thread = OwnThread()
+        self._thread = CallingThread()
 
     @classmethod
     def from_config(cls, runtime: RuntimeConfig) -> Self:
@@ -30,7 +30,7 @@ class SerialExecutor(Executor):
 
     def map(self, batches: Sequence[Batch]) -> Generator[list[JobResult], None, None]:
         """See ``Executor.map``."""
-        self._thread = OwnThread()
+        self._thread = CallingThread()
         yield from self._thread.train(batches, self.on_epochs)
 
     def cancel(self) -> None:

@@ -85,7 +85,7 @@ def train(
     >>> result.outcome, len(result.losses)
     (<Outcome.COMPLETED: 'completed'>, 100)
     """
-    with _sentences((), settings):
+    with _described_errors((), settings):
         given = python_data.take(X, y, target, settings)
         if given is None:
             return _train(settings)
@@ -94,7 +94,7 @@ def train(
 
 
 @contextmanager
-def _sentences(arguments: Sequence[str], settings: Mapping[str, Any]) -> Iterator[None]:
+def _described_errors(arguments: Sequence[str], settings: Mapping[str, Any]) -> Iterator[None]:
     """Raise errors in settings with the sentences that the command line prints."""
     try:
         yield
@@ -153,7 +153,7 @@ def sweep(*arguments: str, target: Any = None, **settings: Settings) -> pd.DataF
     Raises:
         ConfigError: A setting breaks its rule; nothing has been trained then.
     """
-    with _sentences(arguments, settings):
+    with _described_errors(arguments, settings):
         return _sweep(arguments, target, settings)
 
 
@@ -215,7 +215,7 @@ def extend(
         ConfigError: The sweep does not exist or cannot be extended, nothing is new, or a setting
             breaks its rule; nothing has been trained then.
     """
-    with _sentences(arguments, settings):
+    with _described_errors(arguments, settings):
         return _extend(sweep, uri, experiment, as_arguments(arguments, settings))
 
 
@@ -275,11 +275,11 @@ def load_runs(
     reader = open_reader(locate_existing(uri, Path.cwd(), os.environ))
     if sweep:
         parent = lookup.find(reader, experiment, sweep, is_sweep=True).run
-        number, sweep = parent.experiment_id, parent.run_id
+        experiment_id, sweep = parent.experiment_id, parent.run_id
     else:
-        number = lookup.experiment_id(reader, experiment)
+        experiment_id = lookup.experiment_id(reader, experiment)
     query = Query(filter, sweep=sweep, with_parents=False)
-    return run_tables.frame(reader.search(number, query, run_tables.table_parts()))
+    return run_tables.frame(reader.search(experiment_id, query, run_tables.table_parts()))
 
 
 def report(

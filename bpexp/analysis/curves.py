@@ -16,7 +16,8 @@ MAX_EPOCHS = 200
 """Number of epochs at which a band is computed, at most."""
 
 ReadLosses = Callable[["pd.DataFrame", Array], Array]
-"""A function (rows of runs, epochs) -> losses (n_runs, n_epochs), nan after the end of a run."""
+"""A function (rows of runs, epochs) -> losses (n_runs, n_epochs). What it returns for epochs after
+the end of a run is not used for training losses; it is the last one for validation losses."""
 
 
 @dataclass(frozen=True, eq=False)

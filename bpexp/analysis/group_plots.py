@@ -162,7 +162,7 @@ def _draw_runs(
     """
     scores = summary.group.scores(objective)
     values = displayed(objective, scores)
-    finite = values[np.isfinite(values) & ((values > 0) | (not objective.is_positive))]
+    finite = values[np.isfinite(values) & ((values > 0) | (not objective.has_log_scale))]
     if len(finite):
         points = finite
         if len(finite) > MAX_POINTS:
@@ -219,7 +219,7 @@ def profiles(findings: Findings) -> Figure | None:
 def _thresholds(scores: Array, objective: Objective) -> Array:
     """300 scores from the best to the worst, evenly spaced on the scale of the objective."""
     known = scores[np.isfinite(scores)]
-    if not objective.is_positive:
+    if not objective.has_log_scale:
         margin = 0.02 * float(np.ptp(known)) or 0.02
         return np.linspace(known.min() - margin, known.max() + margin, 300)
     known = known[known > 0]

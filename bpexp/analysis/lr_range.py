@@ -193,7 +193,7 @@ class LrRange:
         figure, axes = panel()
         values = objective_axes.displayed(self.objective, self.scores)
         stays = values[(self.diverged < 0.5) & np.isfinite(values)]
-        if self.objective.is_positive and len(stays):
+        if self.objective.has_log_scale and len(stays):
             # Losses of rates that diverge may be anything up to the largest number.
             values = np.where(values > SHOWN * stays.max(), np.nan, values)
         axes.plot(self.rates, values, color=COLORS[0], marker="o", ms=4, lw=1.6)

@@ -16,15 +16,15 @@ def displayed(objective: Objective, scores: Array) -> Array:
     Larger losses than ``MAX_DRAWN`` have this value.
     """
     finite = np.where(np.isfinite(scores), np.minimum(scores, MAX_DRAWN), np.nan)
-    return finite if objective.is_positive else -finite
+    return finite if objective.has_log_scale else -finite
 
 
 def scale(axis: Axis, objective: Objective) -> None:
     """Make the axis of an objective logarithmic, if its values are positive."""
-    if objective.is_positive:
+    if objective.has_log_scale:
         log_scale(axis)
 
 
 def color_norm(values: Array, objective: Objective) -> Any:
     """A logarithmic color scale for values of an objective, None for a linear one."""
-    return log_norm(values) if objective.is_positive else None
+    return log_norm(values) if objective.has_log_scale else None

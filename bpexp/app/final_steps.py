@@ -38,7 +38,7 @@ def parent_record(finished: FinishedSweep, started: int) -> RunRecord:
     """
     from bpexp.sweeps import summary
 
-    record = summary.sweep_record(finished, started, now(started))
+    record = summary.sweep_record(finished, started, now(not_before=started))
     files = record.artifacts
     if not finished.interrupted:
         from bpexp.sweeps import summary_plot

@@ -161,7 +161,7 @@ class SweepCommand:
     def _folds(self, job: list[str]) -> list[list[str]]:
         """A job for each fold where ``data.folds`` is set without ``data.fold``."""
         try:
-            found = folds.numbers(self._composer.compose(job, 0))
+            found = folds.fold_numbers(self._composer.compose(job, 0))
         except (HydraException, OmegaConfBaseException, ConfigError):
             # Reported later, when all jobs are checked.
             found = None

@@ -13,7 +13,7 @@ MAX_FOLDS = 10**6
 """Maximum number of folds that become jobs. Loading the data refuses more folds than rows."""
 
 
-def numbers(composed: Mapping[str, Any]) -> range | None:
+def fold_numbers(composed: Mapping[str, Any]) -> range | None:
     """The folds that a composed configuration stands for; None for a single run."""
     data = composed.get("data")
     if not isinstance(data, Mapping) or data.get("fold") is not None:
@@ -27,7 +27,7 @@ def expanded(composed: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Composed configurations, with one for each fold in place of one with ``data.folds``."""
     jobs: list[dict[str, Any]] = []
     for values in composed:
-        found = numbers(values)
+        found = fold_numbers(values)
         if found is None:
             jobs.append(dict(values))
         else:

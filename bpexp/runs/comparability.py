@@ -20,7 +20,7 @@ from bpexp.data.registry import DATA_SOURCES, DataConfig
 from bpexp.fields.settings import settings_of
 from bpexp.nn.losses import LOSSES
 from bpexp.render.wording import listed
-from bpexp.runs.metrics import Unit
+from bpexp.runs.metrics import MetricUnit
 from bpexp.runs.objective import Objective, objectives
 
 Settings = Mapping[str, str]
@@ -41,10 +41,10 @@ def decisive_settings(settings: Settings, objective: Objective) -> dict[str, str
     keys = _data_keys(settings)
     unit = objective.unit
     if objective.is_time and not _stops_by_tolerance_alone(settings):
-        unit = Unit.LOSS
-    if unit is not Unit.NONE:
+        unit = MetricUnit.LOSS
+    if unit is not MetricUnit.NONE:
         keys += _target_keys(settings)
-    if unit is Unit.LOSS:
+    if unit is MetricUnit.LOSS:
         keys += ["model.loss", CLASS_WEIGHT]
         if depends_on_output(settings.get("model.loss", "")):
             keys.append("model.output")
@@ -144,7 +144,7 @@ def alternative(
     names = [
         other.name
         for other in objectives().values()
-        if other.unit is Unit.NONE and not other.is_time and other.split is objective.split
+        if other.unit is MetricUnit.NONE and not other.is_time and other.split is objective.split
     ]
     if CLASS_WEIGHT in differing(decisive):
         # The weights are for small classes, on which accuracy hardly depends.

@@ -41,7 +41,7 @@ class Split(StrEnum):
     TEST = "test"
 
 
-class Unit(StrEnum):
+class MetricUnit(StrEnum):
     """What the values of a metric are measured in."""
 
     NONE = "none"
@@ -140,7 +140,7 @@ class Metric:
     compute: Callable[[Evaluation], float | None]
     if_diverged: float | None = None
     in_tables: bool = True
-    unit: Unit = Unit.NONE
+    unit: MetricUnit = MetricUnit.NONE
 
 
 def _final_loss(run: Evaluation) -> float | None:
@@ -191,31 +191,32 @@ def _of_rows(split: Split) -> list[Metric]:
         metric("balanced_accuracy", "balanced accuracy", greatest, if_diverged=0.0,
                in_tables=False),
         metric("macro_f1", "macro F1", greatest, if_diverged=0.0, in_tables=False),
-        metric("rmse", "RMSE", least, unit=Unit.TARGETS),
-        metric("mae", "MAE", least, in_tables=False, unit=Unit.TARGETS),
+        metric("rmse", "RMSE", least, unit=MetricUnit.TARGETS),
+        metric("mae", "MAE", least, in_tables=False, unit=MetricUnit.TARGETS),
         metric("r2", "R²", greatest),
     ]  # fmt: skip
 
 
 METRICS: Registry[Metric] = Registry("metric", [
     Metric("final_loss", "final loss", Direction.MINIMIZE, Split.TRAINING, _final_loss,
-           unit=Unit.LOSS),
+           unit=MetricUnit.LOSS),
     Metric("epochs_run", "epochs", Direction.MINIMIZE, Split.TRAINING, _epochs_run),
     *_of_rows(Split.TRAINING),
-    Metric("test_loss", "test loss", Direction.MINIMIZE, Split.TEST, _test_loss, unit=Unit.LOSS),
+    Metric("test_loss", "test loss", Direction.MINIMIZE, Split.TEST, _test_loss,
+           unit=MetricUnit.LOSS),
     Metric(
         "test_squared_error", "test squared error", Direction.MINIMIZE, Split.TEST,
-        _test_squared_error, in_tables=False, unit=Unit.TARGETS,
+        _test_squared_error, in_tables=False, unit=MetricUnit.TARGETS,
     ),
     *_of_rows(Split.TEST),
     Metric(
         "lowest_validation_loss", "validation loss", Direction.MINIMIZE, Split.VALIDATION,
-        _lowest_validation_loss, unit=Unit.LOSS,
+        _lowest_validation_loss, unit=MetricUnit.LOSS,
     ),
     *_of_rows(Split.VALIDATION),
     Metric(
         "last_epoch_loss", "loss of the last epoch", Direction.MINIMIZE, Split.TRAINING,
-        _last_epoch_loss, unit=Unit.LOSS,
+        _last_epoch_loss, unit=MetricUnit.LOSS,
     ),
 ])  # fmt: skip
 """All metrics, in the order in which tables show them."""

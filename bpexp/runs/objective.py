@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bpexp.fields.checks import ConfigError
-from bpexp.runs.metrics import METRICS, Direction, Metric, Split, Unit
+from bpexp.runs.metrics import METRICS, Direction, Metric, MetricUnit, Split
 from bpexp.runs.result import Outcome
 from bpexp.typing import Array
 
@@ -44,7 +44,7 @@ class Objective:
     direction: Direction
     split: Split
     if_diverged: float | None = None
-    unit: Unit = Unit.NONE
+    unit: MetricUnit = MetricUnit.NONE
 
     @property
     def title(self) -> str:
@@ -62,8 +62,8 @@ class Objective:
         return self.direction is Direction.MAXIMIZE
 
     @property
-    def is_positive(self) -> bool:
-        """Whether its values are losses or epochs, which fit a log scale, and not accuracies."""
+    def has_log_scale(self) -> bool:
+        """Whether plots have a logarithmic scale: of losses and epochs, and not of accuracies."""
         return not self.is_maximized
 
     @property

@@ -146,8 +146,8 @@ class RunWriter:
         """Wait until the store is open; raises the error if opening it failed."""
         result_of(self._opening)
 
-    def wait_until_open(self) -> bool:
-        """Wait for the store, but not for long; returns whether it is open or cannot be opened."""
+    def wait_briefly(self) -> bool:
+        """Wait ``SECONDS_TO_OPEN`` at most; returns whether the store is open or failed to open."""
         return bool(wait([self._opening], SECONDS_TO_OPEN).done)
 
     @property

@@ -188,7 +188,7 @@ class SweepRunner:
         """Show further points of the loss of a single run; returns whether they were taken."""
         if not self._writer.is_open or self._writer.sweep.parent is not None:
             return False
-        record = self._recorder.opening(self.plan.jobs[0], points, now(self.started))
+        record = self._recorder.opening(self.plan.jobs[0], points, now(not_before=self.started))
         return self._writer.show(record)
 
     def use_stored_results(self) -> None:
@@ -250,7 +250,7 @@ class SweepRunner:
                 for jobs in self.plan.jobs_by_generation:
                     self._train_by_rungs(jobs)
         except KeyboardInterrupt:
-            if not self.results.rows and not self._writer.wait_until_open():
+            if not self.results.rows and not self._writer.wait_briefly():
                 self._listener.say("Nothing is recorded: the store was not open yet.")
                 raise
             self.interrupted = True
@@ -379,7 +379,7 @@ class SweepRunner:
             return
         sweep = self._writer.sweep
         if sweep.parent is None or self.plan.runtime.tracking.runs:
-            recorded = now(self.started)
+            recorded = now(not_before=self.started)
             self._writer.submit(
                 [JobRecord(one.job.index, self._recorder.record(one, recorded)) for one in trained]
             )

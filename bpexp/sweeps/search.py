@@ -172,7 +172,7 @@ def _space(arguments: Sequence[str], composer: Composer) -> Space:
     """The space, in which the folds of a cross-validation are replicates."""
     space = parse(arguments, composer.parse, is_replicate_key)
     data = [text for text in space.fixed if group_of(text) == "data"]
-    numbers = folds.numbers(composer.compose(data))
+    numbers = folds.fold_numbers(composer.compose(data))
     if numbers is None or any(key_of(text) == "data.fold" for text in space.replicates[0]):
         return space
     replicates = [(*one, f"data.fold={number}") for one in space.replicates for number in numbers]

@@ -40,7 +40,7 @@ def race_figure(race: RaceResult) -> "Figure | None":
             race_plot.RacedLine(name, state, combination.is_racing, n_seeds, centers, lows, highs)
         )
     label = race.objective.center_label
-    return race_plot.race(lines, label, is_log=race.objective.is_positive)
+    return race_plot.race(lines, label, is_log=race.objective.has_log_scale)
 
 
 def plot(ranking: Ranking) -> "Figure":

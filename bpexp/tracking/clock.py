@@ -3,6 +3,6 @@
 import time
 
 
-def now(earliest: int = 0) -> int:
-    """The present time, at least ``earliest`` in case the clock was set back."""
-    return max(earliest, time.time_ns() // 1_000_000)
+def now(*, not_before: int = 0) -> int:
+    """The present time, or ``not_before`` if that is later, because the clock was set back."""
+    return max(not_before, time.time_ns() // 1_000_000)

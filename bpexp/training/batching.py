@@ -24,12 +24,14 @@ from bpexp.training.numpy_engine import NumpyEngine
 from bpexp.training.run_batch import batch_key, make_network
 
 MAX_RUNS = 128
-"""Maximum number of runs in a batch: their state fits into the L2 cache."""
+"""Maximum number of runs in a batch. The state of so many small networks fits into the L2 cache."""
 MAX_LOSSES = 2**23
-"""Maximum number of losses (64 MiB) that a batch of several runs produces."""
+"""Maximum number of losses, 64 MiB, that the runs of a batch have in all their epochs; a single run
+may have more."""
 MAX_PRODUCTS = 2**34
-"""Maximum number of multiplications in a batch of more runs than are computed at once: some
-seconds. They take turns, epoch by epoch, so that more of them would only end later, all at once."""
+"""Maximum number of multiplications to train a batch, which take seconds; a batch of one vector may
+take more. The vectors of a batch are trained in turn, epoch by epoch, and all end at its end: with
+more of them in a batch, the first results would come later."""
 
 
 class RunBatch(NamedTuple):

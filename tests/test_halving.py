@@ -278,7 +278,7 @@ def test_the_report_compares_what_was_trained_to_the_end(halved, monkeypatch):
     monkeypatch.chdir(halved)
     report = bpexp.report("latest")
     assert len(report.findings.summaries) == 1
-    assert report.findings.grouped.pruned == 5
+    assert report.findings.grouped.n_pruned == 5
     assert "5 of 6 combinations were stopped early" in report.halving.sentences[0]
     assert "rungs" in report.figures
     text = report.files(["md"])["report.md"].decode()

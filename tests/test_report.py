@@ -342,7 +342,7 @@ def test_runs_with_the_same_seed_are_compared_as_pairs():
     made = built(by_lr({0.5: seeds, 0.52: 0.98 * seeds}))
     (comparison,) = made.findings.comparisons
     assert comparison.a.settings["lr"] == "0.52"
-    assert comparison.pairs == 20
+    assert comparison.n_pairs == 20
     assert comparison.p == wilcoxon(0.02 * seeds, method="exact").pvalue == 2 / 2**20
     assert comparison.improvement.estimate == 1.0
     assert comparison.difference.estimate == pytest.approx(-0.02 * np.median(seeds))
@@ -379,7 +379,7 @@ def test_groups_without_common_seeds_are_compared_unpaired_and_the_answer_says_w
     frame.loc[frame["lr"] == 1.0, "seed"] += 3
     made = built(frame)
     (comparison,) = made.findings.comparisons
-    assert (comparison.pairs, comparison.shared_seeds) == (0, 1)
+    assert (comparison.n_pairs, comparison.n_shared_seeds) == (0, 1)
     assert comparison.p == pytest.approx(2 / 70)
     assert made.answer.endswith(
         "The difference is statistically significant (p = 0.029). The interval of the probability "
@@ -397,7 +397,7 @@ def test_the_unpaired_difference_of_epochs_is_that_of_the_medians_in_the_answer(
     (comparison,) = made.findings.comparisons
     first, second = made.findings.summaries
     assert (first.epochs.estimate, second.epochs.estimate) == (20.0, 300.0)
-    assert (comparison.pairs, comparison.difference.estimate) == (0, 20.0 - 300.0)
+    assert (comparison.n_pairs, comparison.difference.estimate) == (0, 20.0 - 300.0)
     assert "the difference of the medians is 280 less. It" in made.answer
     html = made.files(["html"])["report.html"].decode()
     # The mean difference is what the p value is of.
@@ -408,7 +408,7 @@ def test_runs_without_a_partner_are_left_out_of_pairs():
     frame = by_lr({0.1: [0.1, 0.3, 0.5, 0.7], 1.0: [1.2, 1.4, 1.6, 1.8]})
     frame.loc[(frame["lr"] == 1.0) & (frame["seed"] == 0), "outcome"] = "failed"
     (comparison,) = built(frame).findings.comparisons
-    assert (comparison.pairs, comparison.p) == (3, 0.25)
+    assert (comparison.n_pairs, comparison.p) == (3, 0.25)
 
 
 def test_a_difference_that_is_not_significant_is_reported_as_such():
@@ -905,7 +905,7 @@ def test_parallel_coordinates_of_epochs_have_the_mean_that_ranks_the_groups():
 def test_a_plot_is_added_to_page_files_and_figures_by_one_record(monkeypatch):
     def draw(data):
         figure = Figure()
-        figure.subplots().plot([summary.runs for summary in data.findings.summaries])
+        figure.subplots().plot([summary.n_runs for summary in data.findings.summaries])
         return figure
 
     added = plots.Plot("runs", "Number of runs.", draw, note=lambda data: "A note on the plot.")
@@ -1031,8 +1031,8 @@ def test_two_sweeps_that_differ_say_where():
     assert "Of 40 runs with the same combination and seed, 0 have equal final losses" in made.answer
     assert "left out" not in made.answer
     some = built(two({0.1: low}, {0.1: [*low[:8], *high[8:]]}))
-    assert made.agreement.comparisons[0].pairs == 20
-    assert some.agreement.comparisons[0].pairs == 12
+    assert made.agreement.comparisons[0].n_pairs == 20
+    assert some.agreement.comparisons[0].n_pairs == 12
     assert some.answer.endswith(
         "Of 20 runs with the same combination and seed, 8 have equal final losses and numbers "
         "of epochs. These are left out of the comparison."

@@ -295,7 +295,7 @@ def test_runs_on_other_folds_and_splits_are_replicates_and_pairs():
     comparison, *_ = find(grouped, FINAL_LOSS, 0).comparisons
     # Runs share folds and seeds, of which the comparison has as many.
     assert comparison.n_units == {"seed": 3, "fold": 4}
-    assert comparison.pairs == 3
+    assert comparison.n_pairs == 3
     assert np.subtract(*(one.scores(FINAL_LOSS) for one in grouped.groups)) == pytest.approx(-0.9)
 
 
@@ -313,4 +313,4 @@ def test_the_same_run_twice_is_one_replicate():
     twice = pd.concat([frame, frame.assign(run_id=frame["run_id"] + "x")])
     grouped = group(twice)
     assert [len(one) for one in grouped.groups] == [4, 4]
-    assert grouped.repeated == 8
+    assert grouped.n_repeated == 8

@@ -140,7 +140,7 @@ def test_a_seed_from_which_nothing_is_drawn_makes_no_replicates():
     order = {"lr": rates, "final_loss": losses, "order_seed": np.tile(np.arange(10), 2)}
     grouped = group(frame(**order, batch_size=[None] * 20))
     assert [len(one) for one in grouped.groups] == [1, 1]
-    assert grouped.repeated == 18
+    assert grouped.n_repeated == 18
     assert [len(one) for one in group(frame(**order, batch_size=[4] * 20)).groups] == [10, 10]
     # Where it acts in one of the groups, it numbers replicates there.
     both = group(frame(**order, batch_size=np.repeat([4, None], 10)))
@@ -163,7 +163,7 @@ def test_two_splits_cannot_decide_however_many_seeds_share_them():
     grouped = crossed(2, 50, lambda lr, split, seed: 2.0 - lr + 0.01 * seed + split)
     (comparison,) = find(grouped, FINAL_LOSS, 0).comparisons
     assert comparison.n_units == {"seed": 50, "split": 2}
-    assert comparison.pairs == 2
+    assert comparison.n_pairs == 2
     assert comparison.p > 0.4
     assert comparison.improvement.low < 0.2
     medians = [s.estimates["final_loss"]["median"] for s in find(grouped, FINAL_LOSS, 0).summaries]
@@ -326,11 +326,11 @@ def test_the_table_of_a_sweep_counts_the_replicates_of_its_report(batch_size, co
         [Row(job, "completed", "", {"final_loss": 0.5}) for job in plan.jobs], FINAL_LOSS
     )
     assert [len(found.rows) for found in ranking.combinations] == counts
-    assert ranking.repeated == repeated
+    assert ranking.n_repeated == repeated
     columns = {key.replace("__", "."): [one[key] for one in settings] for key in settings[0]}
     grouped = group(frame(final_loss=[0.5] * 8, **columns))
     assert [len(one) for one in grouped.groups] == counts
-    assert grouped.repeated == repeated
+    assert grouped.n_repeated == repeated
 
 
 def test_column_of_replicates_is_equal_for_runs_with_equal_random_numbers():

@@ -139,7 +139,7 @@ def groups_of(
     replicates = np.arange(n) if design.is_paired else np.arange(k * n).reshape(k, n)
     table = RunTable(
         frame=pd.DataFrame(index=range(k * n)),
-        numbers={
+        columns={
             "final_loss": np.where(converged, found.ravel(), 0.0),
             "epochs_run": np.where(converged, found.ravel(), float(MAX_EPOCHS)),
             "epochs": np.full(k * n, float(MAX_EPOCHS)),

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from bpexp.analysis.findings import Comparison, compare
-from bpexp.analysis.groups import REPLICATE, Group, Grouped, numbers
+from bpexp.analysis.groups import REPLICATE, Group, Grouped, as_floats
 from bpexp.analysis.permutation import ALPHA
 from bpexp.analysis.words import interval, p_value, too_few, with_the_same
 from bpexp.render.wording import counted
@@ -119,8 +119,8 @@ def _without_seeds(group: Group, seeds: list[int]) -> Group:
 def _identical_seeds(a: pd.DataFrame, b: pd.DataFrame) -> tuple[int, list[int]]:
     """Number of seeds in both groups, and the seeds whose runs have the same loss and epochs."""
     both = a.merge(b, on=REPLICATE, suffixes=("", "_b"))
-    losses, losses_b = numbers(both["final_loss"]), numbers(both["final_loss_b"])
+    losses, losses_b = as_floats(both["final_loss"]), as_floats(both["final_loss_b"])
     # The loss of a diverged run is nan. A failed run has no epochs, and no result that is equal.
     is_same_loss = (losses == losses_b) | (np.isnan(losses) & np.isnan(losses_b))
-    is_identical = is_same_loss & (numbers(both["epochs_run"]) == numbers(both["epochs_run_b"]))
+    is_identical = is_same_loss & (as_floats(both["epochs_run"]) == as_floats(both["epochs_run_b"]))
     return len(both), both[REPLICATE][is_identical].tolist()

@@ -15,7 +15,7 @@ import numpy as np
 from bpexp.analysis import comparability, statistics
 from bpexp.analysis.findings import Findings, Summary, find
 from bpexp.analysis.groups import CONFIG_GROUPS, SWEEP, Group, label
-from bpexp.analysis.words import answer, interval, number, numbers, result
+from bpexp.analysis.words import answer, interval, number, number_pair, result
 from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import keys
 from bpexp.fields.checks import ConfigError
@@ -110,7 +110,7 @@ class BestPerValue:
             return []
         a, b = self.of_values
         share = statistics.probability_of_improvement(a.scores, b.scores)
-        reached = listed(numbers(a.expected_best, b.expected_best))
+        reached = listed(number_pair(a.expected_best, b.expected_best))
         if self.chosen_by.is_time:
             reached = f"converge after {reached} epochs"
         else:
@@ -160,7 +160,7 @@ class BestPerValue:
         return Table(columns, rows, "rlrrl" + "r" * (len(columns) - 5))
 
     @property
-    def numbers(self) -> list[dict[str, Any]]:
+    def as_json(self) -> list[dict[str, Any]]:
         """The best combinations for programs, in the order of the values."""
         return [
             {"value": one.value, "combination": dict(one.summary.group.settings),
@@ -255,7 +255,7 @@ def of_test_rows(objective: Objective) -> Objective | None:
 
 def _has(group: Group, objective: Objective) -> bool:
     """Whether any run of a group has a value, or all of them diverged."""
-    if objective.metric not in group.table.numbers:
+    if objective.metric not in group.table.columns:
         return False
     has_diverged = group.outcomes == Outcome.DIVERGED.value
     return bool(np.isfinite(group.values(objective)).any() or has_diverged.all())

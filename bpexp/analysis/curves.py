@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bpexp.analysis.groups import Group, numbers
+from bpexp.analysis.groups import Group, as_floats
 from bpexp.typing import Array
 
 MAX_RUNS = 400
@@ -64,7 +64,7 @@ def band(group: Group, read_losses: ReadLosses, seed: int) -> Band:
         The percentiles at up to ``MAX_EPOCHS`` epochs.
     """
     rows = _drawn(group, seed)
-    last_epoch, epochs = numbers(rows["epochs_run"]), _epochs(rows)
+    last_epoch, epochs = as_floats(rows["epochs_run"]), _epochs(rows)
     losses = read_losses(rows, epochs)
     losses = np.where(epochs > last_epoch[:, None], _last_losses(rows)[:, None], losses)
     return _percentiles(rows, epochs, losses)
@@ -85,11 +85,11 @@ def validation_band(group: Group, read_losses: ReadLosses, seed: int) -> Band | 
     rows = _drawn(group, seed)
     if "lowest_validation_loss" not in rows:
         return None
-    rows = rows[~np.isnan(numbers(rows["lowest_validation_loss"]))]
+    rows = rows[~np.isnan(as_floats(rows["lowest_validation_loss"]))]
     if rows.empty:
         return None
     interval = "stop.validation_interval"
-    first = float(numbers(rows[interval]).max()) if interval in rows else 1.0
+    first = float(as_floats(rows[interval]).max()) if interval in rows else 1.0
     epochs = _epochs(rows)
     epochs = epochs[epochs >= min(first, epochs[-1])]
     return _percentiles(rows, epochs, read_losses(rows, epochs))
@@ -103,14 +103,14 @@ def _drawn(group: Group, seed: int) -> "pd.DataFrame":
 
 def _epochs(rows: "pd.DataFrame") -> Array:
     """Epochs at which a band is computed, evenly spaced on a logarithmic scale."""
-    last = float(numbers(rows["epochs_run"]).max())
+    last = float(as_floats(rows["epochs_run"]).max())
     return np.unique(np.geomspace(1.0, last, MAX_EPOCHS).round())
 
 
 def _percentiles(rows: "pd.DataFrame", epochs: Array, losses: Array) -> Band:
     """The percentiles of losses, (n_runs, n_epochs), where a diverged run ends at +inf."""
     diverged = (rows["outcome"] == "diverged").to_numpy()[:, None]
-    has_ended = epochs > numbers(rows["epochs_run"])[:, None]
+    has_ended = epochs > as_floats(rows["epochs_run"])[:, None]
     losses = np.where(np.isnan(losses) | (diverged & has_ended), np.inf, losses)
     # This method never interpolates between a finite and an infinite loss.
     low, median, high = np.quantile(losses, [0.05, 0.5, 0.95], axis=0, method="inverted_cdf")
@@ -119,9 +119,9 @@ def _percentiles(rows: "pd.DataFrame", epochs: Array, losses: Array) -> Band:
 
 def _last_losses(rows: pd.DataFrame) -> Array:
     """The training loss of each run's last epoch, (n_runs,)."""
-    final = numbers(rows["final_loss"])
+    final = as_floats(rows["final_loss"])
     if "last_epoch_loss" not in rows:
         return final
     # Only runs with validation rows, which may keep the weights of another epoch, have it.
-    last = numbers(rows["last_epoch_loss"])
+    last = as_floats(rows["last_epoch_loss"])
     return np.where(np.isnan(last), final, last)

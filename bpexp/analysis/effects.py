@@ -20,8 +20,8 @@ from bpexp.analysis.findings import Comparison, Findings, Summary, compare_with_
 from bpexp.analysis.groups import REPLICATE, SWEEP, Group, RunTable
 from bpexp.analysis.intervals import Interval
 from bpexp.analysis.permutation import ALPHA
-from bpexp.analysis.words import counted_units, few, numbers, p_value
-from bpexp.render.wording import counted, listed
+from bpexp.analysis.words import counted_units, number_pair, p_value
+from bpexp.render.wording import abbreviated, counted, listed
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import Outcome
 from bpexp.runs.variation import are_independent
@@ -104,7 +104,7 @@ class Effect:
     def sentence(self) -> str:
         """How the setting matters, with how certain that is, and what was compared."""
         best, worst = self.ranked[0], self.ranked[-1]
-        center, worst_center = numbers(best.center, worst.center)
+        center, worst_center = number_pair(best.center, worst.center)
         if np.isinf(worst.center):
             worst_center = "most results are of diverged runs"
         result = (
@@ -129,7 +129,7 @@ class Effect:
         return f"{sentence}{self._next}{self._reverse}{self._others}{self._shared}"
 
     @property
-    def numbers(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """The effect for programs."""
         return {
             "key": self.key, "p": self.p, "within_other_settings": self.is_matched,
@@ -173,8 +173,8 @@ class Effect:
         if not self.left_out:
             return ""
         return (
-            f" Not compared: {self.key}={few(self.left_out)}, without runs with the same seeds and "
-            "other settings."
+            f" Not compared: {self.key}={abbreviated(self.left_out)}, without runs with the same "
+            "seeds and other settings."
         )
 
     @property

@@ -69,7 +69,7 @@ class Summary:
     estimates: Mapping[str, Mapping[str, Interval]]
 
     @property
-    def runs(self) -> int:
+    def n_runs(self) -> int:
         """Number of finished runs."""
         return len(self.group)
 
@@ -88,9 +88,9 @@ class Comparison:
     Attributes:
         a: The first group.
         b: The second group.
-        shared_seeds: Number of replicates that both groups contain.
-        pairs: Number of independent pairs in a paired comparison, the smallest one of all sources;
-            0 if it is unpaired.
+        n_shared_seeds: Number of replicates that both groups contain.
+        n_pairs: Number of independent pairs in a paired comparison, the smallest one of all
+            sources; 0 if it is unpaired.
         n_units: How many independent splits, seeds or others there are, by their name:
             ``{"split": 5, "seed": 10}``; the smaller number of both groups if the comparison is
             unpaired.
@@ -115,8 +115,8 @@ class Comparison:
 
     a: Group
     b: Group
-    shared_seeds: int
-    pairs: int
+    n_shared_seeds: int
+    n_pairs: int
     n_units: Mapping[str, int]
     sources: Sequence[str]
     n_independent: tuple[int, int]
@@ -151,15 +151,16 @@ class Comparison:
     @property
     def degrees_of_freedom(self) -> int:
         """Of the standard deviation."""
-        return self.pairs - 1 if self.pairs else sum(self.n_independent) - 2
+        return self.n_pairs - 1 if self.n_pairs else sum(self.n_independent) - 2
 
     @property
     def smallest_p(self) -> float:
         """The smallest p-value that the test can give with these numbers of runs."""
-        if len(self.n_units) < 2 and not self.pairs:
+        if len(self.n_units) < 2 and not self.n_pairs:
             return permutation.smallest_p(*self.n_independent, is_paired=False)
+        is_paired = bool(self.n_pairs)
         return permutation.combined([
-            permutation.smallest_p(n, n, is_paired=bool(self.pairs)) for n in self.n_units.values()
+            permutation.smallest_p(n, n, is_paired=is_paired) for n in self.n_units.values()
         ])  # fmt: skip
 
     @property
@@ -194,9 +195,9 @@ class Findings:
     verdict: str | None = None
 
     @cached_property
-    def runs(self) -> int:
+    def n_runs(self) -> int:
         """Number of finished runs in all groups."""
-        return sum(summary.runs for summary in self.summaries)
+        return sum(summary.n_runs for summary in self.summaries)
 
     @cached_property
     def ranks(self) -> list[int]:
@@ -351,7 +352,7 @@ def _ranking_key(
     summary: Summary, objective: Objective, horizon: float, *, is_race: bool
 ) -> tuple[float, ...]:
     key = objective.ranking_key(summary.group.scores(objective), horizon)
-    return (-float(summary.runs + summary.group.unfinished), *key) if is_race else key
+    return (-float(summary.n_runs + summary.group.n_unfinished), *key) if is_race else key
 
 
 def compare(pairs: Sequence[tuple[Group, Group]], objective: Objective) -> list[Comparison]:
@@ -409,8 +410,8 @@ def _compare(a: Group, b: Group, objective: Objective, level: float) -> Comparis
     return Comparison(
         a=a,
         b=b,
-        shared_seeds=len(shared),
-        pairs=compared.n_independent[0] if is_paired else 0,
+        n_shared_seeds=len(shared),
+        n_pairs=compared.n_independent[0] if is_paired else 0,
         sources=a.table.varying_sources,
         p_adjusted=compared.p,
         **compared._replace(difference=as_measured(objective, compared.difference))._asdict(),

@@ -258,4 +258,4 @@ def _draw_expected_best(
 
 def _has_replicates(findings: Findings) -> bool:
     """Whether any group has more than one run, and any run has a value of the objective."""
-    return findings.has_scores and findings.runs > len(findings.summaries)
+    return findings.has_scores and findings.n_runs > len(findings.summaries)

@@ -54,7 +54,7 @@ class RunTable:
 
     Attributes:
         frame: All columns.
-        numbers: The seed, the epochs and the metrics as float arrays, (n_runs,) each. The column
+        columns: The seed, the epochs and the metrics as float arrays, (n_runs,) each. The column
             ``REPLICATE`` numbers the different levels of all sources of variation together.
         outcomes: Outcome of each run, (n_runs,) of text.
         levels: By source of variation, the level of each replicate, (n_replicates,); without any,
@@ -62,7 +62,7 @@ class RunTable:
     """
 
     frame: pd.DataFrame
-    numbers: Mapping[str, Array]
+    columns: Mapping[str, Array]
     outcomes: Any
     levels: Mapping[str, Codes] = field(default_factory=dict)
 
@@ -86,14 +86,14 @@ class Group:
         settings: The values, as text, of the keys that vary between groups.
         table: The table that holds the runs.
         row_indices: Rows of the group's runs in ``table``, (n,).
-        unfinished: Number of runs with this combination that have no result; they are not in
+        n_unfinished: Number of runs with this combination that have no result; they are not in
             ``table``.
     """
 
     settings: Mapping[str, str]
     table: RunTable
     row_indices: RowIndices
-    unfinished: int
+    n_unfinished: int
 
     def __len__(self) -> int:
         """Number of finished runs."""
@@ -106,7 +106,7 @@ class Group:
 
     def column(self, key: str) -> Array:
         """The values of a numeric column, (n,)."""
-        return self.table.numbers[key][self.row_indices]
+        return self.table.columns[key][self.row_indices]
 
     @cached_property
     def units(self) -> list[Unit]:
@@ -175,11 +175,11 @@ class Grouped:
             ``optimizer.momentum`` where ``optimizer.name`` varies.
         groups: The groups, ordered by their values.
         data: Names of the data sets.
-        seeds: Number of different replicates: of seeds, unless folds or splits vary, too.
+        n_replicates: Number of different replicates: of seeds, unless folds or splits vary, too.
         replicate_keys: The keys that differ between replicates; ``seed`` if none does.
-        pruned: Number of combinations left out because runs of them were stopped early.
-        repeated: Number of runs left out because another run has the same combination and the same
-            random numbers and is therefore not an independent replicate.
+        n_pruned: Number of combinations left out because runs of them were stopped early.
+        n_repeated: Number of runs left out because another run has the same combination and the
+            same random numbers and is therefore not an independent replicate.
         only_split: The seed of the split that all runs share; "" if there are several splits, or
             the data are not split at random.
     """
@@ -187,10 +187,10 @@ class Grouped:
     varying: Mapping[str, Sequence[str]]
     groups: Sequence[Group]
     data: Sequence[str]
-    seeds: int
-    repeated: int
+    n_replicates: int
+    n_repeated: int
     replicate_keys: Sequence[str] = ("seed",)
-    pruned: int = 0
+    n_pruned: int = 0
     only_split: str = ""
 
     @property
@@ -198,7 +198,7 @@ class Grouped:
         """The number of replicates in words, such as ``10 seeds``."""
         noun = "seed" if tuple(self.replicate_keys) == ("seed",) else "replicate"
         keys = "" if noun == "seed" else f" ({', '.join(self.replicate_keys)})"
-        return f"{counted(self.seeds, noun)}{keys}"
+        return f"{counted(self.n_replicates, noun)}{keys}"
 
 
 def group(frame: pd.DataFrame) -> Grouped:
@@ -247,10 +247,10 @@ def group(frame: pd.DataFrame) -> Grouped:
         varying=varying,
         groups=groups,
         data=levels(labels["data.name"]),
-        seeds=distinct[REPLICATE].nunique(),
-        repeated=len(finished) - len(distinct),
+        n_replicates=distinct[REPLICATE].nunique(),
+        n_repeated=len(finished) - len(distinct),
         replicate_keys=sources.keys or ["seed"],
-        pruned=n_pruned,
+        n_pruned=n_pruned,
         only_split=_only_split(sources.levels, frame),
     )
 
@@ -323,7 +323,7 @@ def _run_table(frame: pd.DataFrame, levels: Mapping[str, Codes]) -> RunTable:
     names = ["seed", REPLICATE, "epochs", *(name for name in METRICS if name in frame)]
     return RunTable(
         frame=frame,
-        numbers={name: numbers(frame[name]) for name in names},
+        columns={name: as_floats(frame[name]) for name in names},
         outcomes=frame["outcome"].to_numpy(object),
         levels=levels,
     )
@@ -348,7 +348,7 @@ def levels(column: "pd.Series[str]") -> list[str]:
     return ascending(column.unique().tolist())
 
 
-def numbers(column: "pd.Series[Any]") -> Array:
+def as_floats(column: "pd.Series[Any]") -> Array:
     """A numeric column of any type as a float array, with nan for missing values."""
     return column.to_numpy(np.float64, na_value=np.nan)
 
@@ -408,7 +408,7 @@ def _is_available(objective: Objective, group: Group) -> bool:
     if objective == FINAL_LOSS:
         # Groups of diverged runs only are ranked as equal.
         return True
-    is_known = objective.metric in group.table.numbers
+    is_known = objective.metric in group.table.columns
     return is_known and bool(np.isfinite(group.values(objective)).any())
 
 

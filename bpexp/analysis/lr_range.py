@@ -181,7 +181,7 @@ class LrRange:
         )
 
     @property
-    def numbers(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, object]:
         """Both rates for programs."""
         return {
             "threshold": list(self.threshold), "best": list(self.best),
@@ -308,15 +308,15 @@ def estimate(grouped: Grouped, objective: Objective, read_losses: ReadLosses) ->
     rows = np.array([[of_rate[replicate] for replicate in shared] for of_rate in by_replicate])
     table = groups[0].table
     # With validation rows the final loss is that of an earlier epoch.
-    last, final = table.numbers.get("last_epoch_loss"), table.numbers["final_loss"]
+    last, final = table.columns.get("last_epoch_loss"), table.columns["final_loss"]
     last = final if last is None else np.where(np.isnan(last), final, last)
-    scores = objective.scores(table.numbers[objective.metric], table.outcomes)
+    scores = objective.scores(table.columns[objective.metric], table.outcomes)
     first = read_losses(table.frame.iloc[rows[0]], np.ones(1))[:, 0]
     rates = np.array([float(one.settings["lr"]) for one in groups])
     horizon = min(one.max_epochs for one in groups)
     dependent = [one.units for one in groups if not one.is_independent]
     replicates = Replicates(
-        counted=replace(grouped, seeds=len(shared)).counted_replicates,
+        counted=replace(grouped, n_replicates=len(shared)).counted_replicates,
         shared=listed([f"{unit.name}s" for unit in dependent[0]]) if dependent else "",
     )
     return LrRange.of(rates, last[rows], first, scores[rows], objective, replicates, horizon)

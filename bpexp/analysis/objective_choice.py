@@ -98,7 +98,7 @@ def choose(grouped: Grouped, choice: ObjectiveChoice) -> Objective:
 def _all_have_validation(grouped: Grouped) -> bool:
     """Whether all runs that did not diverge have a validation loss, and any has."""
     table = grouped.groups[0].table
-    losses = table.numbers.get("lowest_validation_loss")
+    losses = table.columns.get("lowest_validation_loss")
     if losses is None:
         return False
     is_regular = table.outcomes != Outcome.DIVERGED.value

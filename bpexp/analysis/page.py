@@ -145,12 +145,12 @@ def remarks(report: "Report") -> list[str]:
     if len(findings.summaries) > MAX_ROWS:
         out.append(f"The first {MAX_ROWS} of {len(findings.summaries)} groups are shown.")
     out += plots.notes(report)
-    if grouped.repeated:
-        out.append(variation.about_repeated(grouped.repeated))
-    if grouped.pruned and report.halving is None:
-        stopped = counted(grouped.pruned, "combination")
+    if grouped.n_repeated:
+        out.append(variation.about_repeated(grouped.n_repeated))
+    if grouped.n_pruned and report.halving is None:
+        stopped = counted(grouped.n_pruned, "combination")
         out.append(f"Left out, because they were stopped early: {stopped}.")
-    n_unfinished = sum(summary.group.unfinished for summary in findings.summaries)
+    n_unfinished = sum(summary.group.n_unfinished for summary in findings.summaries)
     if n_unfinished:
         out.append(about_unfinished(n_unfinished))
     return out

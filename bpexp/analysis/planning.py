@@ -122,12 +122,12 @@ def sentence(findings: Findings, named: Difference) -> str:
         size,
         limit,
         findings.n_pairs,
-        is_paired=bool(compared.pairs),
+        is_paired=bool(compared.n_pairs),
         is_ranked=not objective.is_time,
     )
     percent = f"{named.value:g}%" if named.is_percent else f"{named.value:g}"
     shown = f"{percent} in {objective.label} ({number(size)})" if named.is_percent else percent
-    of = "the differences within pairs" if compared.pairs else "the runs of a group"
+    of = "the differences within pairs" if compared.n_pairs else "the runs of a group"
     if compared.smallest_unit != SEED:
         of += f" (one for each {compared.smallest_unit})"
     method = "the t test" if objective.is_time else "the t test with the efficiency of a rank test"

@@ -181,7 +181,7 @@ class Report(PlotData):
         comparisons = [
             {"first": c.a.settings, "second": c.b.settings, "improvement": list(c.improvement),
              "difference": list(c.difference), "mean_difference": c.mean_difference,
-             "pairs": c.pairs, "p": c.p, "p_adjusted": c.p_adjusted}
+             "pairs": c.n_pairs, "p": c.p, "p_adjusted": c.p_adjusted}
             for c in self.findings.comparisons
         ]  # fmt: skip
         content: dict[str, Any] = _finite({
@@ -189,9 +189,9 @@ class Report(PlotData):
             "measure": self.findings.objective.name, "seed": self.findings.seed,
             "varying": {k: list(v) for k, v in self.findings.grouped.varying.items()},
             "groups": self.table.to_dict("records"), "comparisons": comparisons,
-            **({} if self.best_per is None else {"best_per": self.best_per.numbers}),
-            "effects": [effect.numbers for effect in self.effects],
-            **({} if self.lr_range is None else {"lr_range": self.lr_range.numbers}),
+            **({} if self.best_per is None else {"best_per": self.best_per.as_json}),
+            "effects": [effect.as_json for effect in self.effects],
+            **({} if self.lr_range is None else {"lr_range": self.lr_range.as_json}),
             "rungs": [] if self.halving is None else [asdict(r) for r in self.halving.rungs],
             "variance": [s._asdict() for s in self.variance.shares] if self.variance else [],
             "environment": dict(self.environment),

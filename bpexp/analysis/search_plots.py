@@ -95,7 +95,7 @@ def contours(trials: Trials) -> Figure | None:
     figure, panels = panel_grid(len(pairs), (4.6, 3.8), extra=(0.8, 0.0), min_width=0.0)
     norm = color_norm(values, objective)
     for axes, (y_key, x_key) in zip(panels, pairs, strict=True):
-        x, y = trials.numbers(x_key)[known], trials.numbers(y_key)[known]
+        x, y = trials.numeric_values(x_key)[known], trials.numeric_values(y_key)[known]
         _draw_surface(axes, x, y, values, norm)
         image = axes.scatter(
             x, y, s=26, c=values, cmap="viridis", norm=norm, edgecolors="black", linewidths=0.6
@@ -114,7 +114,7 @@ def contours(trials: Trials) -> Figure | None:
 def _place_values(axes: Axes, trials: Trials, key: str) -> Array:
     """The place of each trial on the x axis, which is labeled with values that are no numbers."""
     if trials.is_numeric(key):
-        x = trials.numbers(key)
+        x = trials.numeric_values(key)
         if _is_log(x):
             log_scale(axes.xaxis)
         return x

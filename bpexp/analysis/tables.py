@@ -78,7 +78,7 @@ def comparisons(compared: Sequence[Comparison]) -> Table:
         "P(first is better)": lambda c: _interval(c.improvement),
         "median difference, first - second": lambda c: _interval(c.difference),
         "mean difference": lambda c: number(c.mean_difference),
-        "pairs": lambda c: str(c.pairs or "unpaired"),
+        "pairs": lambda c: str(c.n_pairs or "unpaired"),
         "p": lambda c: p_number(c.p),
         "p, corrected": lambda c: p_number(c.p_adjusted),
     }
@@ -101,7 +101,7 @@ def _ranking_table(findings: Findings, columns: Sequence[_Column], limit: int) -
 def _columns(findings: Findings) -> list[_Column]:
     """The columns for which at least one group has a value."""
     summaries, objective = findings.summaries, findings.objective
-    columns = [_Column("runs", lambda s: str(s.runs), is_short=True)]
+    columns = [_Column("runs", lambda s: str(s.n_runs), is_short=True)]
     converged = any(s.outcomes.get("converged") for s in summaries)
     if converged:
         columns.append(
@@ -111,8 +111,8 @@ def _columns(findings: Findings) -> list[_Column]:
         columns.append(
             _Column("diverged", lambda s: str(s.outcomes.get("diverged", 0)), is_short=True)
         )
-    if any(s.group.unfinished for s in summaries):
-        columns.append(_Column("without result", lambda s: str(s.group.unfinished)))
+    if any(s.group.n_unfinished for s in summaries):
+        columns.append(_Column("without result", lambda s: str(s.group.n_unfinished)))
     if converged:
         columns += [
             _Column("share converged", lambda s: _interval(s.converged)),
@@ -154,11 +154,11 @@ def _interval(value: Interval) -> Text:
 def _numbers(summary: Summary) -> dict[str, Any]:
     outcomes = summary.outcomes
     row: dict[str, Any] = {
-        "runs": summary.runs,
+        "runs": summary.n_runs,
         "converged": outcomes.get("converged", 0),
         "not_converged": outcomes.get("completed", 0) + outcomes.get("stalled", 0),
         "diverged": outcomes.get("diverged", 0),
-        "without_result": summary.group.unfinished,
+        "without_result": summary.group.n_unfinished,
         **_three_columns("converged_share", summary.converged),
         **_three_columns("epochs_median", summary.epochs),
         "epochs_mean": summary.epochs_mean,
@@ -178,7 +178,7 @@ def _comparison_numbers(comparison: Comparison | None) -> dict[str, Any]:
         **_three_columns("best_is_better", comparison.improvement),
         **_three_columns("best_minus_this", comparison.difference),
         "best_minus_this_mean": comparison.mean_difference,
-        "pairs": comparison.pairs,
+        "pairs": comparison.n_pairs,
         "p": comparison.p,
         "p_adjusted": comparison.p_adjusted,
     }

@@ -43,7 +43,7 @@ class Trials:
         """The value of a setting in each trial."""
         return [summary.group.settings[key] for summary in self.groups]
 
-    def numbers(self, key: str) -> Array:
+    def numeric_values(self, key: str) -> Array:
         """The value of a numeric setting in each trial, (n_trials,)."""
         return np.array(self.values(key), float)
 
@@ -101,7 +101,7 @@ class Trials:
         """
         tenth = f"the best tenth ({n_best} of {len(order)} trials with a value)"
         if self.is_numeric(key):
-            in_all = self.numbers(key)[order]
+            in_all = self.numeric_values(key)[order]
             in_best = in_all[:n_best]
             return (
                 f"{key}: {number(in_best.min())} to {number(in_best.max())} in {tenth}, "

@@ -13,7 +13,7 @@ from bpexp.analysis import survival
 from bpexp.analysis.findings import Comparison, Findings, Summary
 from bpexp.analysis.intervals import Interval, confidence_of_each, runs_for_median
 from bpexp.analysis.permutation import ALPHA, replicates_needed
-from bpexp.render.wording import counted, listed
+from bpexp.render.wording import abbreviated, counted, listed
 from bpexp.runs.objective import Objective
 from bpexp.runs.variation import FOLD, SEED, SPLIT
 
@@ -34,9 +34,9 @@ def question(findings: Findings) -> str:
     data = listed(grouped.data)
     seeds = grouped.counted_replicates
     if not grouped.varying:
-        do, runs = "does" if findings.runs == 1 else "do", counted(findings.runs, "run")
+        do, runs = "does" if findings.n_runs == 1 else "do", counted(findings.n_runs, "run")
         return f"What {objective.label} {do} {runs} on {data} reach, over {seeds}?"
-    over = listed([f"{key} ({few(values)})" for key, values in grouped.varying.items()])
+    over = listed([f"{key} ({abbreviated(values)})" for key, values in grouped.varying.items()])
     which = f"which {over}" if len(grouped.varying) == 1 else f"which combination of {over}"
     return f"Over {seeds} on {data}: {which} {_is_best(objective)}?"
 
@@ -56,10 +56,10 @@ def _ranked(findings: Findings) -> str:
     if not findings.has_scores:
         if objective.is_time:
             return (
-                f"None of the {findings.runs} runs converged: no group is better than another. "
+                f"None of the {findings.n_runs} runs converged: no group is better than another. "
                 "--measure final_loss compares their losses."
             )
-        return f"All {findings.runs} runs diverged: no group is better than another."
+        return f"All {findings.n_runs} runs diverged: no group is better than another."
     if findings.verdict is not None:
         return f"{best.group.name}: {result(best, objective)}. {findings.verdict}"
     n_first = findings.ranks.count(1)
@@ -103,7 +103,7 @@ def _is_best(objective: Objective) -> str:
 def result(summary: Summary, objective: Objective) -> str:
     """The median of a group with its interval and the number of runs."""
     if objective.is_time:
-        counts = f"{summary.outcomes.get('converged', 0)} of {summary.runs} runs converged"
+        counts = f"{summary.outcomes.get('converged', 0)} of {summary.n_runs} runs converged"
         median = "not reached"
         if math.isfinite(summary.epochs.estimate):
             median = interval(summary.epochs)
@@ -111,7 +111,7 @@ def result(summary: Summary, objective: Objective) -> str:
     found = summary.estimates[objective.name]["median"]
     if math.isinf(found.estimate):
         return _diverged(summary)
-    return f"median {objective.label} {interval(found)} over {counted(summary.runs, 'run')}"
+    return f"median {objective.label} {interval(found)} over {counted(summary.n_runs, 'run')}"
 
 
 def _convergence(summary: Summary) -> str:
@@ -122,16 +122,16 @@ def _convergence(summary: Summary) -> str:
 
 def _diverged(summary: Summary) -> str:
     n_diverged = summary.outcomes.get("diverged", 0)
-    return f"{n_diverged} of {counted(summary.runs, 'run')} diverged"
+    return f"{n_diverged} of {counted(summary.n_runs, 'run')} diverged"
 
 
 def _tie(findings: Findings, n_first: int) -> str:
     """The groups that share the first rank."""
     results = {s.group.name: result(s, findings.objective) for s in findings.summaries[:n_first]}
     if len(set(results.values())) == 1:
-        names, each = few(list(results), "groups"), next(iter(results.values()))
+        names, each = abbreviated(list(results), "groups"), next(iter(results.values()))
         return f"{n_first} groups are tied for first, {names}: {each} each."
-    each = few([f"{name} ({text})" for name, text in results.items()], "groups")
+    each = abbreviated([f"{name} ({text})" for name, text in results.items()], "groups")
     return f"{n_first} groups are tied for first: {each}."
 
 
@@ -169,9 +169,9 @@ def _significance(comparison: Comparison, findings: Findings) -> str:
 
 def _untested(findings: Findings) -> str:
     """Why the first two groups are not compared."""
-    if all(summary.runs == 1 for summary in findings.summaries):
+    if all(summary.n_runs == 1 for summary in findings.summaries):
         return "With one seed per group no difference can be tested."
-    single = next(s.group.name for s in findings.summaries[:2] if s.runs == 1)
+    single = next(s.group.name for s in findings.summaries[:2] if s.n_runs == 1)
     return f"Their difference cannot be tested, because {single} has a single run."
 
 
@@ -183,7 +183,7 @@ def _advantage(comparison: Comparison, objective: Objective) -> list[str]:
         return [f"{first} does better than the second with probability {probability}."]
     mean = more_or_less(Interval.without_bounds(comparison.mean_difference), "epochs")
     takes = f"{mean} than" if comparison.mean_difference else "as many epochs as"
-    of_medians = "median difference" if comparison.pairs else "difference of the medians"
+    of_medians = "median difference" if comparison.n_pairs else "difference of the medians"
     only = "only " if comparison.improvement.estimate < 0.5 else ""
     return [
         f"{first} takes {takes} the second on average, counting at most "
@@ -223,7 +223,7 @@ def _direction(difference: float) -> str:
 
 def with_the_same(comparison: Comparison) -> str:
     """What the two runs of a pair share, such as " with the same seed"; "" without pairs."""
-    return f" with the same {listed(comparison.sources or [SEED])}" if comparison.pairs else ""
+    return f" with the same {listed(comparison.sources or [SEED])}" if comparison.n_pairs else ""
 
 
 def _contradiction(comparison: Comparison, objective: Objective) -> list[str]:
@@ -238,7 +238,7 @@ def _contradiction(comparison: Comparison, objective: Objective) -> list[str]:
     _, low, high = comparison.improvement
     if objective.is_time or comparison.is_significant == (not low <= 0.5 <= high):
         return []
-    if comparison.pairs:
+    if comparison.n_pairs:
         return ["The test counts how large the differences are, the probability only their signs."]
     return [
         "The interval of the probability holds for any distribution; the test is that both groups "
@@ -250,7 +250,7 @@ def _crossing(findings: Findings) -> list[str]:
     """A remark if the convergence curves of the two best groups cross."""
     first, second = findings.summaries[:2]
     horizon = findings.comparisons[0].max_epochs
-    lead = max(MIN_LEAD, MIN_LEAD_RUNS / min(first.runs, second.runs))
+    lead = max(MIN_LEAD, MIN_LEAD_RUNS / min(first.n_runs, second.n_runs))
     order = survival.crossing(first.convergence, second.convergence, horizon, lead)
     if not order:
         return []
@@ -275,9 +275,9 @@ def too_few(compared: Sequence[Comparison], n_comparisons: int, among: str) -> s
         n_comparisons: The factor by which the smallest p-value is multiplied.
         among: What is compared, such as "3 groups".
     """
-    largest = max(compared, key=lambda c: c.pairs or sum(c.n_independent))
+    largest = max(compared, key=lambda c: c.n_pairs or sum(c.n_independent))
     needed = replicates_needed(
-        n_comparisons, is_paired=bool(largest.pairs), n_sources=len(largest.n_units)
+        n_comparisons, is_paired=bool(largest.n_pairs), n_sources=len(largest.n_units)
     )
     enough = listed([counted(needed, noun) for noun in largest.n_units])
     return (
@@ -288,9 +288,9 @@ def too_few(compared: Sequence[Comparison], n_comparisons: int, among: str) -> s
 
 def _unpaired(comparison: Comparison) -> list[str]:
     """Why a comparison is not paired."""
-    if comparison.pairs:
+    if comparison.n_pairs:
         return []
-    n_shared = comparison.shared_seeds
+    n_shared = comparison.n_shared_seeds
     nouns = listed(comparison.sources or [SEED])
     shared = f"only {counted(n_shared, nouns)}" if n_shared else f"no {nouns}s"
     return [f"The test is unpaired because the two groups have {shared} in common."]
@@ -303,7 +303,7 @@ def counted_units(comparison: Comparison) -> str:
 
 def _units(comparison: Comparison) -> list[str]:
     sizes = sorted(set(comparison.n_independent))
-    if comparison.pairs or len(comparison.n_units) > 1 or len(sizes) == 1:
+    if comparison.n_pairs or len(comparison.n_units) > 1 or len(sizes) == 1:
         return [counted(n, noun) for noun, n in comparison.n_units.items()]
     return [f"{' and '.join(map(str, sizes))} {comparison.smallest_unit}s"]
 
@@ -381,7 +381,7 @@ def about_intervals(findings: Findings, *, is_short: bool = False) -> str:
     if not all(summary.group.is_independent for summary in findings.summaries):
         nouns = listed([f"{unit.name}s" for unit in findings.summaries[0].group.units])
         return f"{said}. Medians have none, because runs share {nouns}."
-    if all(summary.runs >= needed for summary in findings.summaries):
+    if all(summary.n_runs >= needed for summary in findings.summaries):
         return f"{said}."
     return f"{said}. The interval of a median needs {needed} runs per group."
 
@@ -412,17 +412,6 @@ def _have_intervals(findings: Findings, *, is_short: bool) -> bool:
     return any(found.has_bounds for found in shown)
 
 
-def few(values: Sequence[str], noun: str = "values") -> str:
-    """All values, or the first two and the last one of more than six.
-
-    >>> few([str(n) for n in range(10)])
-    '0, 1 ... 9, 10 values'
-    """
-    if len(values) <= 6:
-        return ", ".join(values)
-    return f"{values[0]}, {values[1]} ... {values[-1]}, {len(values)} {noun}"
-
-
 def number(value: float, digits: int = 4) -> str:
     """The value with four significant digits; a dash for NaN.
 
@@ -436,10 +425,10 @@ def number(value: float, digits: int = 4) -> str:
     return f"{value:.0f}" if 10 ** (digits - 1) <= abs(value) < 1e6 else f"{value + 0.0:.{digits}g}"
 
 
-def numbers(a: float, b: float) -> tuple[str, str]:
+def number_pair(a: float, b: float) -> tuple[str, str]:
     """Two values, with more than four digits if they would otherwise look the same.
 
-    >>> numbers(0.25, 0.75), numbers(0.250123, 0.250087)
+    >>> number_pair(0.25, 0.75), number_pair(0.250123, 0.250087)
     (('0.25', '0.75'), ('0.25012', '0.25009'))
     """
     digits = _digits(*sorted((a, b)))

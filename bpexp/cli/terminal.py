@@ -96,7 +96,7 @@ class TerminalReporter:
                 self._title(ranking_title(ranking))
                 table = ranking_table(self.out, ranking, result.plan.varying, result.race)
                 self.out.print(table)
-            if repeated := sum(ranking.repeated for ranking in ranked):
+            if repeated := sum(ranking.n_repeated for ranking in ranked):
                 self.say(variation.about_repeated(repeated))
             if result.race is not None:
                 self.say(result.race.verdict)

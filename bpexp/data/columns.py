@@ -366,7 +366,7 @@ class Origin:
     counts: Sequence[int]
 
     @property
-    def numbers(self) -> NDArray[np.int64]:
+    def row_numbers(self) -> NDArray[np.int64]:
         """The number of each row in its file, counted from 1."""
         return np.concatenate([np.arange(1, count + 1) for count in self.counts])
 

@@ -64,7 +64,7 @@ def load(config: FileConfig) -> Table:
         is_classification=is_label or is_bits, is_one_hot=is_label,
         label_name=config.target[0], labels=outputs.labels,
         texts={n: tuple(map(str, c.labels)) for n, c in inputs.columns.items() if c.labels},
-        rows=origin.numbers[rows], n_test=int((rows >= origin.counts[0]).sum()),
+        rows=origin.row_numbers[rows], n_test=int((rows >= origin.counts[0]).sum()),
     )  # fmt: skip
 
 

@@ -13,13 +13,13 @@ settings of a data set declare what they change, see ``data.registry.DataConfig`
 """
 
 import shlex
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from bpexp.config.replicates import is_replicate_key
 from bpexp.data.registry import DATA_SOURCES, DataConfig
 from bpexp.fields.settings import settings_of
 from bpexp.nn.losses import LOSSES
-from bpexp.render.wording import listed
+from bpexp.render.wording import listed_briefly
 from bpexp.runs.metrics import MetricUnit
 from bpexp.runs.objective import Objective, objectives
 
@@ -150,16 +150,6 @@ def alternative(
         # The weights are for small classes, on which accuracy hardly depends.
         names.sort(key=lambda name: "balanced_accuracy" not in name)
     return next((name for name in names if name in available), "")
-
-
-def listed_briefly(names: Iterable[str]) -> str:
-    """Some names; the first three of more than four, and how many others there are.
-
-    >>> listed_briefly(["a", "b"]), listed_briefly(list("abcdef"))
-    ('a and b', 'a, b, c and 3 others')
-    """
-    texts = list(names)
-    return listed([*texts[:3], f"{len(texts) - 3} others"] if len(texts) > 4 else texts)
 
 
 SCALE_TARGET = "data.scale_target"

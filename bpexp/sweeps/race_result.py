@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bpexp.config.schema import SeedsConfig
-from bpexp.render.wording import counted
-from bpexp.runs.comparability import listed_briefly
+from bpexp.render.wording import counted, listed_briefly
 from bpexp.runs.objective import Objective
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.samplers.betting import ALPHA

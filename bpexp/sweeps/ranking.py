@@ -71,7 +71,7 @@ class Ranking:
         runs: All runs that neither failed nor diverged, the best first.
         part: The settings that tell these runs from those that cannot be ranked together with them,
             such as ``data.name=xor``; "" if all runs of the sweep are ranked together.
-        repeated: Number of runs with a result that are left out of ``combinations``, because they
+        n_repeated: Number of runs with a result that are left out of ``combinations``, because they
             have the combination and the random numbers of another run.
     """
 
@@ -79,7 +79,7 @@ class Ranking:
     combinations: Sequence[RankedCombination]
     runs: Sequence[Row]
     part: str = ""
-    repeated: int = 0
+    n_repeated: int = 0
 
     @property
     def is_replicated(self) -> bool:
@@ -122,8 +122,8 @@ def rank(rows: Iterable[Row], objective: Objective, planned: Planned | None = No
     """Rank the rows of a sweep and its combinations, see ``rank_combinations``."""
     rows = list(rows)
     combinations = rank_combinations(rows, objective, planned)
-    repeated = sum(bool(row.metrics) for row in rows) - sum(len(one.rows) for one in combinations)
-    return Ranking(objective, combinations, rank_runs(rows, objective), repeated=repeated)
+    n_repeated = sum(bool(row.metrics) for row in rows) - sum(len(one.rows) for one in combinations)
+    return Ranking(objective, combinations, rank_runs(rows, objective), n_repeated=n_repeated)
 
 
 def rank_parts(

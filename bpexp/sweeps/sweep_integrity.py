@@ -5,16 +5,12 @@ import io
 from collections.abc import Collection, Sequence
 
 from bpexp.fields.checks import ConfigError
-from bpexp.render.wording import counted, listed
+from bpexp.render.wording import counted, listed_briefly
 from bpexp.runs import record_digests, run_tags
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.ids import short
 from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.unreadable import UnreadableRunError
-
-_MAX_NAMED = 5
-"""Missing runs that are named."""
-
 
 _ADVICE = {
     "plan.jsonl.gz": "restore it from a backup, or start the sweep again with reuse=true, which "
@@ -130,8 +126,7 @@ def missing_runs(rows: Sequence[tuple[str, str]], stored: Collection[str]) -> st
     ]
     if not missing:
         return ""
-    named = [*missing[:_MAX_NAMED], *(["others"] if len(missing) > _MAX_NAMED else [])]
     return (
         f"{counted(len(missing), 'run')} of results.csv {'is' if len(missing) == 1 else 'are'} "
-        f"deleted, or moved to another sweep: {listed(named)}."
+        f"deleted, or moved to another sweep: {listed_briefly(missing)}."
     )

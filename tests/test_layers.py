@@ -29,6 +29,7 @@ LAYERS = (
     {"data"},
     {"nn"},
     {"render"},
+    {"guards"},
     {"fields"},
     {"interrupts", "typing", "__init__"},
 )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpexp.fields import passwords
+from bpexp.guards import passwords
 from bpexp.runs import environment, masked_patch
 
 SECRET = "s3cr3t"

@@ -13,8 +13,8 @@ from sweeping import results, run_to_end, runs_of, start, wait_until
 
 from bpexp.data import load
 from bpexp.data.file_settings import FileConfig
-from bpexp.fields import memory_limit
 from bpexp.fields.checks import ConfigError
+from bpexp.guards import memory_limit
 from bpexp.sweeps.executors import processes
 
 

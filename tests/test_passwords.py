@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bpexp.config.compose import compose_settings
-from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
+from bpexp.guards import passwords
 from bpexp.runs import environment
 from bpexp.sweeps import plan_file, provenance
 from bpexp.sweeps.plan import make_plan

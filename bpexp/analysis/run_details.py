@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from bpexp.config.schema import flatten
-from bpexp.fields import yaml_size
 from bpexp.fields.checks import ConfigError
+from bpexp.guards import yaml_size
 from bpexp.runs import run_tags
 from bpexp.sweeps.sweep_integrity import checked_file
 from bpexp.tracking import artifact_files, run_tables

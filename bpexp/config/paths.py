@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
-from bpexp.fields import regular_file, yaml_size
 from bpexp.fields.checks import ConfigError
+from bpexp.guards import regular_file, yaml_size
 
 OWN = "conf"
 """The folder of the working directory that is used if no other is given."""

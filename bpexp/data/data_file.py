@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bpexp.fields.checks import ConfigError, is_printable, nearest
-from bpexp.fields.memory_limit import content_limit
+from bpexp.guards.memory_limit import content_limit
 
 _KINDS = {
     stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket",

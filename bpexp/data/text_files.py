@@ -23,7 +23,7 @@ from bpexp.data.data_file import check_names
 from bpexp.data.file_settings import FileConfig
 from bpexp.data.plain_text import NotPlainError
 from bpexp.fields.checks import ConfigError, brief
-from bpexp.fields.memory_limit import content_limit
+from bpexp.guards.memory_limit import content_limit
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".data")
 """Endings of text files, which may be compressed: .csv.gz, .csv.zip."""

@@ -14,8 +14,9 @@ import yaml
 from bpexp.config import hydra_errors, paths, schema
 from bpexp.config.options import SHORTHANDS, key_of
 from bpexp.errors import suggestions, syntax, yaml_errors
-from bpexp.fields import checks, passwords
+from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
+from bpexp.guards import passwords
 from bpexp.studies import definition
 
 SELF_EXPLANATORY = ("hydra", "omegaconf", "yaml", "mlflow", "sqlalchemy")

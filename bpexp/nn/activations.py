@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bpexp.fields.registry import Registry
+from bpexp.fields import Registry
 from bpexp.nn.arithmetic import Arithmetic
 from bpexp.nn.ieee import where
 from bpexp.nn.notation import ActivationNotation, factor

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from bpexp.fields import passwords
+from bpexp.guards import passwords
 from bpexp.runs import masked_patch, run_tags
 
 PACKAGES = ("bpexp", "numpy", "llvmlite", "hydra-core", "mlflow", "joblib")

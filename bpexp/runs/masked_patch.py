@@ -22,8 +22,8 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bpexp.fields import passwords
-from bpexp.fields.passwords import KeyMarker
+from bpexp.guards import passwords
+from bpexp.guards.passwords import KeyMarker
 
 _CODE = (".py", ".pyi", ".ipynb", ".md", ".rst", ".tex")
 """Files in which ``token = x`` or ``token: x`` without quotes is rarely a secret."""

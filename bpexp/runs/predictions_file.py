@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bpexp.data.dataset import Dataset
 from bpexp.fields.checks import ConfigError
-from bpexp.fields.memory_limit import content_limit
+from bpexp.guards.memory_limit import content_limit
 from bpexp.runs.metrics import Split
 from bpexp.runs.result import TrainResult
 from bpexp.typing import Array

@@ -28,8 +28,8 @@ from bpexp.config.schema import (
     train_keys,
 )
 from bpexp.data import DataConfig, Dataset, load
-from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
+from bpexp.guards import passwords
 from bpexp.render.wording import listed
 from bpexp.runs.objective import Objective
 from bpexp.sweeps import budget, comparable, objective

@@ -18,8 +18,8 @@ from typing import Any
 
 from bpexp.config.schema import TrainConfig, parse_runtime, parse_train, plain
 from bpexp.data import DataConfig, Dataset, load
-from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
+from bpexp.guards import passwords
 from bpexp.nn.arithmetic import VERSION
 from bpexp.runs import identity
 from bpexp.sweeps.job import Job

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from bpexp.config.replicates import is_replicate_key
-from bpexp.fields import passwords
+from bpexp.guards import passwords
 from bpexp.render.wording import counted
 from bpexp.runs import environment, run_tags
 from bpexp.sweeps import plan_file

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, plain
 from bpexp.data.dataset import Dataset
-from bpexp.fields import passwords
+from bpexp.guards import passwords
 from bpexp.runs import confusion_files, identity, predictions_file, record_digests, run_tags
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.job import Job, JobResult, Span

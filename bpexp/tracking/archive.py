@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from bpexp.data import DataConfig, Dataset, load
-from bpexp.fields import regular_file
 from bpexp.fields.checks import ConfigError
+from bpexp.guards import regular_file
 from bpexp.tracking import artifact_uris, lookup
 from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import EVERYTHING, Parts, Query, RunReader, StoredRun

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from bpexp.fields import yaml_size
 from bpexp.fields.checks import ConfigError, brief
-from bpexp.fields.memory_limit import content_limit
+from bpexp.guards import yaml_size
+from bpexp.guards.memory_limit import content_limit
 from bpexp.tracking import stored_zip
 from bpexp.typing import Array
 

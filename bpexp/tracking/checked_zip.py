@@ -14,9 +14,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from bpexp.fields import regular_file
 from bpexp.fields.checks import ConfigError
-from bpexp.fields.memory_limit import content_limit
+from bpexp.guards import regular_file
+from bpexp.guards.memory_limit import content_limit
 
 MANIFEST = "bundle.json"
 _CHUNK = 2**20

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
-from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
+from bpexp.guards import passwords
 from bpexp.tracking.ids import short
 
 P = ParamSpec("P")

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from bpexp.fields import passwords
 from bpexp.fields.checks import ConfigError
+from bpexp.guards import passwords
 from bpexp.tracking import output_directory, store_lock
 from bpexp.tracking.ids import short
 from bpexp.tracking.retry import RetryPolicy, TrackingError

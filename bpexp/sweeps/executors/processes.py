@@ -24,7 +24,7 @@ from joblib.externals.loky import ProcessPoolExecutor, cpu_count
 from joblib.externals.loky.backend import resource_tracker as loky_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from bpexp.fields.memory_limit import memory_limit
+from bpexp.guards.memory_limit import memory_limit
 from bpexp.interrupts import SIGNALS, call_after_parent, next_item, result_of
 from bpexp.sweeps.executors.inbox import Inbox, call_with_outbox
 

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import platformdirs
 from llvmlite import binding
 
-from bpexp.fields import regular_file
+from bpexp.guards import regular_file
 from bpexp.training.llvm.compiler import compile_assembly, target_cpu, target_machine
 
 DIGEST_SIZE = 32

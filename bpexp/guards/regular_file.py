@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from bpexp.fields.memory_limit import content_limit
+from bpexp.guards.memory_limit import content_limit
 
 
 def open_regular(path: str | os.PathLike[str], flags: int) -> int:

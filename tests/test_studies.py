@@ -42,7 +42,7 @@ CONF = Path(__file__).parents[1] / "conf" / "study"
 
 
 def row(name, published, measure="epochs"):
-    return definition.Row(name, (), {} if published is None else {measure: published})
+    return definition.StudyRow(name, (), {} if published is None else {measure: published})
 
 
 def study_of(*rows, measure="epochs", **more):

@@ -13,7 +13,7 @@ from bpexp.studies.comparison import (
     p_values_of_statistics,
     varies_too_much,
 )
-from bpexp.studies.definition import Published, Row, Study
+from bpexp.studies.definition import Published, Study, StudyRow
 from bpexp.studies.verdict import Verdict, judge
 from bpexp.typing import Array
 
@@ -214,7 +214,7 @@ def other_shapes(
 
 def _verdict(ours: Array, published: Published) -> Verdict:
     """The verdict of a study of one row."""
-    row = Row("row", (), {"final_loss": published})
+    row = StudyRow("row", (), {"final_loss": published})
     study = Study("study", "simulated", ("final_loss",), len(ours), (), (row,))
     (verdict,) = judge(study, [[ours]])
     return verdict

@@ -32,7 +32,8 @@ def execute(
         open_store: Opens the store; called in the thread of the ``RunWriter``.
         reporter: Receives progress and results.
         generations: Further generations.
-        has_stored: Whether the store may hold results of the jobs already.
+        has_stored: Whether the store may hold results of the jobs already: the training then starts
+            only when the store is open.
 
     Raises:
         ConfigError: The store or the workers cannot be used.

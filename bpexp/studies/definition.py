@@ -62,7 +62,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Row:
+class StudyRow:
     """One row of a published table.
 
     Attributes:
@@ -130,7 +130,7 @@ class Study:
     measures: tuple[str, ...]
     trials: int
     common: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[StudyRow, ...]
     reports: tuple[int, ...] = ()
     grid: tuple[Axis, ...] = ()
     margin: float = 10.0
@@ -142,7 +142,7 @@ class Study:
         """Number of points of the grid; 1 without a grid."""
         return math.prod(axis.count for axis in self.grid)
 
-    def row_of_job(self, index: int) -> Row:
+    def row_of_job(self, index: int) -> StudyRow:
         """The row of a job, given its index in ``overrides_of_jobs``."""
         return self.rows[index // (self.n_points * self.trials)]
 
@@ -213,15 +213,15 @@ def _counts(key: str, value: object) -> tuple[int, ...]:
     return tuple(checks.Integer(1, MAX_TRIALS)(key, count) for count in value)
 
 
-def _rows(values: object, measures: Sequence[str]) -> tuple[Row, ...]:
+def _rows(values: object, measures: Sequence[str]) -> tuple[StudyRow, ...]:
     if not isinstance(values, list) or not values:
         raise ConfigError(f"study.rows must be a list of rows, got {values!r}.")
     return tuple(_row(f"study.rows[{index}]", v, measures) for index, v in enumerate(values))
 
 
-def _row(key: str, value: object, measures: Sequence[str]) -> Row:
-    given = _mapping(key, value, Row)
-    return Row(
+def _row(key: str, value: object, measures: Sequence[str]) -> StudyRow:
+    given = _mapping(key, value, StudyRow)
+    return StudyRow(
         name=checks.Text()(f"{key}.name", given.get("name")),
         overrides=_overrides(f"{key}.overrides", given.get("overrides", [])),
         published=_published(f"{key}.published", given.get("published"), measures),

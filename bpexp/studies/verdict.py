@@ -37,7 +37,7 @@ from bpexp.studies.comparison import (
     p_values_of_statistics,
     varies_too_much,
 )
-from bpexp.studies.definition import Published, Row, Study
+from bpexp.studies.definition import Published, Study, StudyRow
 from bpexp.studies.measures import MEASURES, StudyRun
 from bpexp.typing import Array
 
@@ -84,7 +84,7 @@ class Verdict:
             enough of them.
     """
 
-    row: Row
+    row: StudyRow
     measure: str
     n_runs: int
     n_unfinished: int
@@ -255,7 +255,7 @@ def _decided(verdict: Verdict, study: Study) -> Verdict:
 
 
 def _summarize(
-    study: Study, row: Row, measure: str, values: Array, has_result: NDArray[np.bool_]
+    study: Study, row: StudyRow, measure: str, values: Array, has_result: NDArray[np.bool_]
 ) -> Verdict:
     finished, finite = values[has_result], values[np.isfinite(values)]
     n, is_share = len(finite), MEASURES[measure].is_share

@@ -22,8 +22,9 @@ from bpexp.tracking.contract import DatasetInput, RunRecord
 from bpexp.tracking.retry import RetryPolicy
 from bpexp.tracking.store import configure_mlflow
 
-Row = tuple[Any, ...]
-Rows = dict[str, list[Row]]
+SqlRow = tuple[Any, ...]
+"""The values of a row of a database table."""
+Rows = dict[str, list[SqlRow]]
 """Rows by table; the values of a row are in the order of ``COLUMNS``."""
 
 MAX_FLOAT = 1.7976931348623157e308
@@ -151,14 +152,14 @@ def _values(run: RunRecord, tags: Mapping[str, str], run_id: str) -> Rows:
     }
 
 
-def _metrics(run: RunRecord, run_id: str) -> tuple[list[Row], list[Row]]:
+def _metrics(run: RunRecord, run_id: str) -> tuple[list[SqlRow], list[SqlRow]]:
     """The distinct points of all metrics, and the latest point of each metric.
 
     The latest is the one with the largest step; of equal steps, the one with the largest value.
     NaN is stored as 0 with ``is_nan``.
     """
-    points: dict[Row, None] = {}
-    latest: dict[str, Row] = {}
+    points: dict[SqlRow, None] = {}
+    latest: dict[str, SqlRow] = {}
     order: dict[str, tuple[int, float]] = {}
     for key, value, step in run.metrics:
         is_nan = math.isnan(value)

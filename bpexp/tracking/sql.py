@@ -16,7 +16,7 @@ from bpexp.tracking.clock import now
 from bpexp.tracking.contract import DatasetInput
 from bpexp.tracking.database import select
 from bpexp.tracking.retry import DeletedError
-from bpexp.tracking.rows import COLUMNS, DATASETS, LATEST, PARAMS, TAGS, MetricRow, Row, Rows
+from bpexp.tracking.rows import COLUMNS, DATASETS, LATEST, PARAMS, TAGS, MetricRow, Rows, SqlRow
 
 _NEW_POINT = "(excluded.step, excluded.timestamp, excluded.value)"
 _OLD_POINT = "(latest_metrics.step, latest_metrics.timestamp, latest_metrics.value)"
@@ -207,7 +207,7 @@ def points_of(connection: Connection, run_id: str) -> list[StoredPoint]:
 
 
 def delete_other_points(
-    connection: Connection, run_id: str, stored: Iterable[StoredPoint], points: Sequence[Row]
+    connection: Connection, run_id: str, stored: Iterable[StoredPoint], points: Sequence[SqlRow]
 ) -> None:
     """Delete the points of a run at steps where its metrics have none at their end.
 
@@ -226,7 +226,7 @@ def delete_other_points(
         )
 
 
-def new_points(stored: Iterable[StoredPoint], points: Sequence[Row]) -> list[Row]:
+def new_points(stored: Iterable[StoredPoint], points: Sequence[SqlRow]) -> list[SqlRow]:
     """Those of some points, as rows of the table ``metrics``, that are not stored yet."""
     known = set(stored)
     rows = [MetricRow(*point) for point in points]
@@ -293,7 +293,7 @@ def upsert(connection: Connection, rows: Rows) -> None:
 
 
 def _insert_values(
-    connection: Connection, table: str, columns: list[str], values: list[Row]
+    connection: Connection, table: str, columns: list[str], values: list[SqlRow]
 ) -> None:
     """Insert into SQLite, thousands of rows in each statement.
 
@@ -311,7 +311,7 @@ def _insert_values(
         )
 
 
-def _copy(connection: Connection, table: str, columns: list[str], values: list[Row]) -> None:
+def _copy(connection: Connection, table: str, columns: list[str], values: list[SqlRow]) -> None:
     """Insert into PostgreSQL with COPY, which SQLAlchemy does not support."""
     statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
     psycopg: Any = connection.dialect.loaded_dbapi

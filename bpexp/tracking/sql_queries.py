@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from bpexp.runs import run_tags
 from bpexp.tracking.database import select
 from bpexp.tracking.reading import Parts, Point, Query, StoredRun, restored
-from bpexp.tracking.rows import Row
+from bpexp.tracking.rows import SqlRow
 
 _NEWEST_FIRST = "ORDER BY start_time DESC, run_uuid"
 """MLflow's order of runs."""
@@ -188,7 +188,7 @@ def _of_keys(
     ids: Sequence[str],
     keys: Collection[str] | None,
     end: str = "",
-) -> Sequence[Row]:
+) -> Sequence[SqlRow]:
     """Rows of a table with a key: the id of the run, and some columns."""
     if keys is None:
         return select(connection, f"run_uuid, {columns} WHERE run_uuid IN :ids {end}", ids=ids)

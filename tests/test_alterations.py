@@ -103,6 +103,12 @@ def test_an_altered_file_is_named(runs, verify, alter, said):
     [
         ("DELETE FROM latest_metrics WHERE key = 'epochs_run'", 1, "metric epochs_run is missing"),
         ("UPDATE latest_metrics SET value = 1 WHERE key = 'accuracy'", 1, "accuracy was altered"),
+        ("DELETE FROM latest_metrics WHERE key = 'accuracy'", 1, "metric accuracy is missing"),
+        (
+            "UPDATE latest_metrics SET key = 'test_accuracy' WHERE key = 'accuracy'",
+            1,
+            "metric test_accuracy was added",
+        ),
         ("UPDATE metrics SET value = 1 WHERE key = 'loss' AND step = 3", 1, "loss at step 3"),
         ("UPDATE metrics SET step = 9 WHERE key = 'loss' AND step = 6", 1, "at step 9, which"),
         ("UPDATE params SET value = '7' WHERE key = 'epochs'", 1, "parameter epochs was altered"),
@@ -127,13 +133,23 @@ def test_an_altered_value_is_named(runs, verify, uri, statement, status, said):
     assert runs[1].label not in printed
 
 
-@pytest.mark.parametrize("digests", ["not JSON", "{}"])
-def test_without_digests_of_files_all_numbers_are_compared(runs, verify, uri, digests):
-    statement = "UPDATE tags SET value = :value WHERE key = 'bpexp.digests' AND run_uuid = :run"
-    executed(uri, statement, run=runs[0].run_id, value=digests)
+def test_without_digests_of_files_all_numbers_are_compared(runs, verify, uri):
+    statement = "DELETE FROM tags WHERE key = 'bpexp.digests' AND run_uuid = :run"
+    executed(uri, statement, run=runs[0].run_id)
     assert verify() == (0, "2 of 2 runs match their digests.\n")
     predictions_of_another_run(*runs)
     assert verify()[0] == 1
+
+
+@pytest.mark.parametrize("digests", ["not JSON", "{}", '{"metrics": 1}'])
+def test_damaged_digests_are_named(runs, verify, uri, digests):
+    statement = "UPDATE tags SET value = :value WHERE key = 'bpexp.digests' AND run_uuid = :run"
+    for run_id in (runs[0].run_id, runs[0].parent):
+        executed(uri, statement, run=run_id, value=digests)
+    status, printed = verify()
+    assert status == 1
+    assert printed.count("The tag bpexp.digests was altered") == 2
+    assert f"altered: {runs[0].label}: " in printed
 
 
 @pytest.mark.parametrize(

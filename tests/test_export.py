@@ -312,10 +312,11 @@ def test_a_run_with_the_artifacts_of_another_run_is_refused(store, capsys):
     (folder / one).rename(folder / "swap")
     (folder / other).rename(folder / one)
     (folder / "swap").rename(folder / other)
+    sweep = mlflow.MlflowClient(store).get_run(one).data.tags["mlflow.parentRunId"][:8]
     assert refused(capsys, one) == (
         f"bpexp: seed=1 ({one[:8]}) is altered: The losses, predictions and weights are those of "
-        f"seed=2 ({other[:8]}); bpexp verify {one[:8]} says more, and bpexp reproduce trains it "
-        "again.\n"
+        f"seed=2 ({other[:8]}); bpexp verify {one[:8]} says more, and bpexp resume {sweep} trains "
+        "it again.\n"
     )
 
 

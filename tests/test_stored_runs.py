@@ -205,7 +205,7 @@ def _one_ulp_without_digests(run, other):
 @pytest.mark.parametrize(
     ("alter", "said"),
     [
-        (_one_ulp_of_an_unfinished_run, "do not match the result digest (weights.npz)"),
+        (_one_ulp_of_an_unfinished_run, "The status was altered: it is KILLED"),
         (_one_ulp_without_digests, "The run has no result digest"),
         (_one_ulp, "do not match the result digest (weights.npz)"),
         (_swapped, "The losses, predictions and weights are those of lr="),
@@ -252,7 +252,7 @@ def test_a_report_names_a_run_whose_artifacts_were_altered(inside, sweep, runs, 
     assert not os.path.exists("outputs/reports")
 
 
-def test_a_report_names_a_metric_that_differs_from_the_table_of_results(inside, sweep, runs):
+def test_a_report_refuses_an_altered_table_of_results(inside, sweep, runs):
     file = artifact(sweep, "results.parquet")
     table = pd.read_parquet(io.BytesIO(file.read_bytes()))
     table.loc[1, "final_loss"] = 0.0
@@ -260,7 +260,7 @@ def test_a_report_names_a_metric_that_differs_from_the_table_of_results(inside, 
     done = inside("report", sweep.run_id)
     assert done.returncode == 2
     assert "results.parquet" in done.stderr
-    assert "was altered: final_loss of" in done.stderr
+    assert "was altered" in done.stderr
     assert inside("resume", sweep.run_id).returncode == 0
     assert inside("report", sweep.run_id).returncode == 0
 

@@ -31,7 +31,6 @@ from bpexp.sweeps import integrity, metric_differences, sweep_integrity
 from bpexp.tracking import log_artifacts, lookup, run_tables, stored_results
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_tracker
-from bpexp.tracking.ids import short
 from bpexp.tracking.reading import Parts, Query, StoredRun
 from bpexp.typing import Array
 
@@ -40,7 +39,7 @@ ENVIRONMENT_TAGS = (
 )  # fmt: skip
 """Prefixes of the tags that describe the environment of a run."""
 _RESULT_FILES = {"losses.npz", "predictions.csv", "weights.npz"}
-_DIGESTS = (run_tags.IDENTITY, run_tags.RESULT, run_tags.DIGESTS)
+_DIGESTS = integrity.TO_CHECK.tags
 _METRICS = Parts(params=(), tags=_DIGESTS, data=False)
 _ONLY_TAGS = Parts(params=(), metrics=(), data=False)
 
@@ -100,8 +99,9 @@ class RunFiles:
         runs = self.archive.reader.get(new, integrity.TO_CHECK)
         finished = [run for run in runs if run.status == "FINISHED"]
         kept = [run for run in finished if _RESULT_FILES & self.archive.files(run).keys()]
-        for run_id, problem in integrity.artifact_problems(kept, self.archive).items():
-            _refuse(run_id, problem)
+        problems = integrity.artifact_problems(kept, self.archive)
+        for run in kept:
+            _refuse(run, problems.get(run.run_id, ""))
         self._checked.update((run.run_id, run) for run in runs)
         return [self._checked[run_id] for run_id in run_ids if run_id in self._checked]
 
@@ -140,6 +140,7 @@ def of_sweeps(
             raise ConfigError(
                 f"{parent.name!r} is a single run; give the id of a sweep's parent run."
             )
+        sweep_integrity.check_tags(parent)
     # The shortest prefix of at least 8 digits that tells the ids apart.
     digits = next(n for n in range(8, 33) if len({run_id[:n] for run_id in ids}) == len(ids))
     read = [_sweep_table(archive, parent) for parent in parents]
@@ -255,16 +256,18 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> _SweepTable:
         runs = _checked(archive, parent.experiment_id, query, parts)
         return _SweepTable(run_tables.frame(runs), is_ordered=False)
     compared = metric_differences.ComparedTable(table)
+    sweep_integrity.checked_file(parent, archive, "results.parquet")
     stored = set()
     for run in _checked(archive, parent.experiment_id, query, _METRICS):
+        # The table matches its digest, so that the run must be another one.
         problem = compared.problem_of(run)
         if problem:
             raise ConfigError(
-                f"results.parquet of {parent.label} was altered: {problem}; bpexp resume "
-                f"{parent.short_id} writes it again."
+                f"{run.label} is altered: {problem}; bpexp reproduce {run.short_id} says more."
             )
+        if parent.status != "RUNNING":
+            _refuse(run, integrity.status_problem(run))
         stored.add(run.run_id)
-    sweep_integrity.checked_file(parent, archive, "results.parquet")
     return _without_deleted(table, stored, parent)
 
 
@@ -291,7 +294,7 @@ def _without_deleted(
 
 
 def _checked(archive: Archive, experiment: str, query: Query, parts: Parts) -> Iterator[StoredRun]:
-    """The runs that a query selects, after comparing their metrics with their digests.
+    """The runs that a query selects, after comparing their values with their digests.
 
     Args:
         archive: Reads the store.
@@ -300,22 +303,19 @@ def _checked(archive: Archive, experiment: str, query: Query, parts: Parts) -> I
         parts: What is read of each run; metrics and ``_DIGESTS`` must be among it.
 
     Raises:
-        ConfigError: The metrics of a run are not those that were written.
+        ConfigError: The metrics or the configuration of a run are not those that were written.
     """
     for run in archive.reader.search(experiment, query, parts):
-        if run_tags.DIGESTS in run.tags and not integrity.has_recorded_metrics(run):
+        if run_tags.DIGESTS in run.tags and not integrity.has_recorded_values(run):
             whole = archive.get(run.run_id) or run
-            _refuse(run.run_id, integrity.artifact_problem(whole, archive))
+            _refuse(whole, integrity.artifact_problem(whole, archive))
         yield run
 
 
-def _refuse(run_id: str, problem: str) -> None:
+def _refuse(run: StoredRun, problem: str) -> None:
     """Raise ConfigError if a run has a problem."""
     if problem:
-        raise ConfigError(
-            f"{problem.rstrip('.')}; bpexp verify {short(run_id)} says more, and bpexp resume "
-            "trains it again."
-        )
+        raise integrity.altered_error(run, problem)
 
 
 def of_experiment(

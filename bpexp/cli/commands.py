@@ -17,6 +17,7 @@ from bpexp.cli import exits
 from bpexp.errors.command_names import COMMANDS
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
+from bpexp.sweeps import sweep_integrity
 from bpexp.tracking import lookup
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_reader
@@ -104,7 +105,7 @@ def best_run(options: argparse.Namespace, wanted: str) -> tuple[StoredRun, Archi
         ConfigError: There is no such store or run, or no run of the sweep has finished.
     """
     named = named_run(options, wanted)
-    return lookup.best_run(named.archive.reader, named.run), named.archive
+    return sweep_integrity.best_run(named.run, named.archive), named.archive
 
 
 class NamedRun(NamedTuple):

@@ -69,7 +69,10 @@ def write(
     if altered:
         raise ConfigError(f"{run.label} is altered: {' '.join(altered)}")
     reader, children = archive.reader, Query(sweep=run.run_id)
-    selected = reader.search(archive.experiment_id, children, NO_PARTS) if run.is_sweep else ()
+    search = partial(reader.search, archive.experiment_id, parts=NO_PARTS)
+    selected = list(search(children)) if run.is_sweep else []
+    for child in selected:
+        _refuse(child, integrity.status_problem(child) if run.status != "RUNNING" else "")
     run_ids = [run.run_id, *(child.run_id for child in selected)]
     named = _NamedFiles(archive, check=data)
     n_runs = 0
@@ -99,10 +102,14 @@ def write(
     name = shlex.quote(str(target))
     lacking = "".join(f" --data {shlex.quote(file.path)}" for file in files if not file.member)
     rows = sweep_integrity.table_rows(run, archive) if run.is_sweep else ()
-    missing = sweep_integrity.missing_runs(rows, set(run_ids))
+    own = [one for one in selected if one.parent == run.run_id and one.status == "FINISHED"]
+    notes = (
+        sweep_integrity.missing_runs(rows, set(run_ids)),
+        sweep_integrity.added_runs(run, rows, own),
+    )
     return [
         _sentence(target, n_runs, files),
-        *([missing] if missing else []),
+        *filter(None, notes),
         f"Check: bpexp verify {name}{lacking}",
         f"Train again: bpexp reproduce {name}{lacking}",
     ]
@@ -143,9 +150,12 @@ def _check_intact(run: StoredRun, files: _Files, archive: Archive) -> None:
         files: Its artifacts, which are read again only if one of them was altered.
         archive: Where it is stored.
     """
-    if integrity.has_recorded_files(run, files):
-        return
-    problem = integrity.artifact_problem(run, archive)
+    if not integrity.has_recorded_files(run, files):
+        _refuse(run, integrity.artifact_problem(run, archive))
+
+
+def _refuse(run: StoredRun, problem: str) -> None:
+    """Raise ConfigError if a run has a problem."""
     if problem:
         raise ConfigError(f"{run.label} is altered: {problem}")
 
@@ -185,7 +195,9 @@ def _pack(archive: Archive, runs: Sequence[StoredRun]) -> _Page:
                 parents.add(run.parent)
                 if run.status == "FINISHED":
                     _check_intact(run, files, archive)
-                    finished.setdefault(stored_config(run, archive).data, run)
+                    config = stored_config(run, archive)
+                    _refuse(run, " ".join(integrity.param_problems(run, config)))
+                    finished.setdefault(config.data, run)
             members |= _members(run, files, curves)
     n_runs = sum(not run.is_sweep for run in runs)
     return _Page(packed(members), finished, n_runs, parents)

@@ -111,7 +111,7 @@ def verify_stored(
     sweeps = (
         [run for run in named if run.is_sweep]
         if named
-        else archive.search(_SWEEPS, integrity.TO_CHECK)
+        else archive.search(_SWEEPS, sweep_integrity.TO_CHECK)
     )
     finished: defaultdict[str | None, set[str]] = defaultdict(set)
     run_ids = []

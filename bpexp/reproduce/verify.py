@@ -1,6 +1,6 @@
 """Checks stored runs against their digests, or by training them again and comparing every bit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
@@ -14,12 +14,13 @@ from bpexp.runs.result import Failure, Outcome
 from bpexp.sweeps import integrity, resume, sweep_integrity
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.executors.local import LocalExecutor
+from bpexp.sweeps.integrity import status_problem
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.sweeps.stored_pages import map_pages
 from bpexp.tracking import logged_curves
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.logged_curves import Curves
-from bpexp.tracking.reading import NO_PARTS, Query, StoredRun
+from bpexp.tracking.reading import NO_PARTS, UNFINISHED, Query, StoredRun
 from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import config_of, losses_of, result_of
 from bpexp.tracking.unreadable import UnreadableRunError
@@ -100,7 +101,7 @@ def _check(run: StoredRun, curves: Curves, archive: Archive) -> Verdict:
 def check_sweeps(
     archive: Archive, sweeps: Sequence[StoredRun], finished: Mapping[str | None, set[str]]
 ) -> Iterator[Verdict]:
-    """Check the files of the parent runs of sweeps, and that no run of their tables is missing.
+    """Check the files and tags of the parent runs of sweeps, and the runs by their tables.
 
     Args:
         archive: Where the sweeps are stored.
@@ -119,13 +120,35 @@ def check_sweeps(
         if sweep_integrity.are_untracked(rows):
             yield _check_untracked(sweep, archive)
         elif sweep.status != "RUNNING":
-            # Such as failed runs, and those that are linked to the sweep.
-            others = [row for row in rows if row[1] not in finished[sweep.run_id]]
-            query = Query(sweep=sweep.run_id, with_parents=False)
-            stored = {run.run_id for run in archive.search(query, NO_PARTS)} if others else ()
-            missing = sweep_integrity.missing_runs(others, stored)
-            if missing:
-                yield Verdict(sweep, Finding.ALTERED, missing)
+            problems = _run_problems(sweep, archive, rows, finished[sweep.run_id])
+            if problems:
+                yield Verdict(sweep, Finding.ALTERED, " ".join(problems))
+
+
+def _run_problems(
+    sweep: StoredRun, archive: Archive, rows: Sequence[tuple[str, str]], finished: Collection[str]
+) -> list[str]:
+    """How the runs of a sweep that has ended contradict its table, and their results.
+
+    Args:
+        sweep: The parent run.
+        archive: Where it is stored.
+        rows: Its table, see ``sweep_integrity.table_rows``.
+        finished: The ids of the finished runs that it trained.
+    """
+    query = Query(sweep=sweep.run_id, with_parents=False)
+    # Such as failed runs, and those that are linked to the sweep.
+    others = [row for row in rows if row[1] not in finished]
+    stored = {run.run_id for run in archive.search(query, NO_PARTS)} if others else ()
+    unfinished = archive.search(replace(query, statuses=UNFINISHED), NO_PARTS)
+    known = {run_id for _, run_id in rows}
+    added = archive.reader.get(sorted(run for run in finished if run not in known), NO_PARTS)
+    found = [
+        sweep_integrity.missing_runs(others, stored),
+        sweep_integrity.added_runs(sweep, rows, added),
+        *(f"{run.label}: {problem}" for run in unfinished if (problem := status_problem(run))),
+    ]
+    return [sentence for sentence in found if sentence]
 
 
 def _check_untracked(sweep: StoredRun, archive: Archive) -> Verdict:

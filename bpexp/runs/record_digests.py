@@ -3,28 +3,34 @@
 The result digest of a run (``identity.of_result``) covers numbers, so that checking it takes
 parsing every file. The digests here cover the bytes of each file, and all metrics together. These
 depend on the tags with the identity, the result digest and the outcome, too: where one of these
-was altered, or the files are those of another run, nothing matches. The parent run of a sweep has
-digests of its files alone; several ones, with spaces between them, while a file is replaced.
+was altered, or the files are those of another run, nothing matches. The tags with the configuration
+and the arithmetic have a digest of their own. The parent run of a sweep has digests of its files;
+several ones, with spaces between them, while a file is replaced; and once it has ended, one of the
+tags with the best run, the objective and the verdict.
 
 >>> from bpexp.runs import record_digests
 >>> tags = {"bpexp.identity": "a1", "bpexp.result": "53e8", "bpexp.outcome": "completed"}
 >>> record_digests.parse(record_digests.of_run(tags, {"a.npz": b"1"}, {"final_loss": 0.5}))
-{'a.npz': '6c6f3f190bb6866b', 'metrics': '089cd9fc04f5124e'}
+{'a.npz': '6c6f3f190bb6866b', 'metrics': '089cd9fc04f5124e', 'tags': '5e253af543acda87'}
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from bpexp.data.dataset import Dataset
 from bpexp.runs import run_tags
 from bpexp.runs.metrics import METRICS
 
-METRICS_KEY, NAMES_KEY = "metrics", "names"
+METRICS_KEY, NAMES_KEY, TAGS_KEY = "metrics", "names", "tags"
 """The keys of the digests that are not of files."""
 _DIGITS = 16
 _TAGS = (run_tags.IDENTITY, run_tags.RESULT, run_tags.OUTCOME)
+_SETTINGS_TAGS = (run_tags.CONFIG, run_tags.ARITHMETIC)
+"""The tags of a run that its identity covers."""
+SUMMARY_TAGS = (run_tags.BEST_RUN, run_tags.OBJECTIVE, run_tags.VERDICT)
+"""The tags that the parent run of a sweep gets at its end."""
 
 Tags = Mapping[str, str]
 
@@ -44,11 +50,12 @@ def of_run(
         dataset: The data set of the run.
 
     Returns:
-        JSON: hexadecimal digits by the name of the file, for the metrics, and for the names of the
-        columns of the data set.
+        JSON: hexadecimal digits by the name of the file, for the metrics, the tags with the
+        settings, and the names of the columns of the data set.
     """
     digests = {name: of_file(tags, name, files[name]) for name in sorted(files)}
     digests[METRICS_KEY] = of_metrics(tags, metrics)
+    digests[TAGS_KEY] = of_settings_tags(tags)
     if dataset is not None:
         digests[NAMES_KEY] = of_names(dataset)
     return as_tag(digests)
@@ -79,6 +86,21 @@ def of_metrics(tags: Tags, metrics: Mapping[str, float]) -> str:
     return of_file(tags, METRICS_KEY, "\n".join(sorted(known)).encode())
 
 
+def of_settings_tags(tags: Tags) -> str:
+    """The digest of the tags of a run with its configuration and its arithmetic."""
+    return _of_tags(tags, _SETTINGS_TAGS)
+
+
+def of_summary_tags(tags: Tags) -> str:
+    """The digest of the tags that the parent run of a sweep gets at its end."""
+    return _of_tags(tags, SUMMARY_TAGS)
+
+
+def _of_tags(tags: Tags, keys: Iterable[str]) -> str:
+    values = json.dumps([tags.get(key, "") for key in keys])
+    return hashlib.sha256(values.encode()).hexdigest()[:_DIGITS]
+
+
 @lru_cache(maxsize=16)
 def of_names(dataset: Dataset) -> str:
     """The digest of the names of inputs and targets, which the digest of a data set leaves out.
@@ -99,9 +121,10 @@ def parse(value: str) -> Mapping[str, str]:
         found = json.loads(value)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    is_valid = isinstance(found, dict) and all(isinstance(text, str) for text in found.values())
+    return found if is_valid else {}
 
 
 def file_names(digests: Mapping[str, str]) -> list[str]:
     """The names of the files that have a digest, from the result of ``parse``."""
-    return [name for name in digests if name not in (METRICS_KEY, NAMES_KEY)]
+    return [name for name in digests if name not in (METRICS_KEY, NAMES_KEY, TAGS_KEY)]

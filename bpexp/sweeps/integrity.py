@@ -24,6 +24,7 @@ from bpexp.sweeps import artifact_differences, metric_differences
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.run_record import config_documents, config_params
 from bpexp.tracking.archive import Archive
+from bpexp.tracking.ids import short
 from bpexp.tracking.logged_curves import Curves
 from bpexp.tracking.reading import NO_PARTS, Parts, Query, StoredRun
 from bpexp.tracking.stored_results import (
@@ -62,7 +63,7 @@ def artifact_problem(run: StoredRun, archive: Archive, job: Job | None = None) -
     if is_as_recorded(run, archive):
         return ""
     problem = _numbers_problem(run, archive, job)
-    if problem or run_tags.DIGESTS not in run.tags:
+    if problem:
         return problem
     try:
         return " ".join(problems_by_recomputing(run, archive, {}))
@@ -90,21 +91,39 @@ def check_intact(run: StoredRun, archive: Archive) -> None:
     has_result = is_finished or run.outcome in set(Outcome)
     if not has_result:
         return
-    problem = artifact_problem(run, archive)
+    problem = status_problem(run) or artifact_problem(run, archive)
     if not problem:
         config = stored_config(run, archive)
         problem = next(iter(param_problems(run, config)), "")
     if not problem:
         return
     try:
-        # Says whose artifacts they are, too, for which the whole store is searched.
-        problem = next(iter(problems_by_recomputing(run, archive, {})), problem)
+        if run.status == "FINISHED":
+            # Says whose artifacts they are, too, for which the whole store is searched.
+            problem = next(iter(problems_by_recomputing(run, archive, {})), problem)
     except UnreadableRunError as error:
         problem = str(error)
-    raise ConfigError(
+    raise altered_error(run, problem)
+
+
+def altered_error(run: StoredRun, problem: str) -> ConfigError:
+    """The error for a run that is not used because of a problem; it says what to type.
+
+    Args:
+        run: The run; with its overrides, if it is a single run.
+        problem: A sentence.
+    """
+    return ConfigError(
         f"{run.label} is altered: {problem.rstrip('.')}; bpexp verify {run.short_id} says more, "
-        "and bpexp reproduce trains it again."
+        f"{_advice(run)}."
     )
+
+
+def _advice(run: StoredRun) -> str:
+    """How to get an intact run with the same settings."""
+    if run.parent:
+        return f"and bpexp resume {short(run.parent)} trains it again"
+    return f"and bpexp {run.tags.get(run_tags.OVERRIDES, '')}".rstrip() + " trains it again"
 
 
 def _files_as_recorded(run: StoredRun, archive: Archive) -> dict[str, bytes] | None:
@@ -122,10 +141,10 @@ def _files_as_recorded(run: StoredRun, archive: Archive) -> dict[str, bytes] | N
 
 
 def has_recorded_files(run: StoredRun, files: Mapping[str, bytes]) -> bool:
-    """Whether the files and the metrics of a run have the digests that they were recorded with.
+    """Whether files, metrics and tags of a run have the digests that they were recorded with.
 
     Args:
-        run: The run, with its digests and metrics.
+        run: The run, with its digests, metrics and the tags of ``TO_CHECK``.
         files: The content of its files by name; files without a digest are not looked at.
     """
     recorded = record_digests.parse(run.tags.get(run_tags.DIGESTS, ""))
@@ -134,17 +153,31 @@ def has_recorded_files(run: StoredRun, files: Mapping[str, bytes]) -> bool:
     required = _ALWAYS_RECORDED | ({"validation.npz"} if is_validated else set())
     if not required.issubset(names) or set(names).isdisjoint(predictions_file.NAMES):
         return False
-    return has_recorded_metrics(run) and all(
+    return has_recorded_values(run) and all(
         name in files and record_digests.of_file(run.tags, name, files[name]) == recorded[name]
         for name in names
     )
 
 
-def has_recorded_metrics(run: StoredRun) -> bool:
-    """Whether the metrics of a run have the digest that they were recorded with."""
+def has_recorded_values(run: StoredRun) -> bool:
+    """Whether metrics, configuration and arithmetic of a run are those that it was recorded with.
+
+    Args:
+        run: The run, with its digests, metrics and the tags of ``TO_CHECK``.
+    """
     recorded = record_digests.parse(run.tags.get(run_tags.DIGESTS, ""))
+    settings = record_digests.of_settings_tags(run.tags)
+    if recorded.get(record_digests.TAGS_KEY, settings) != settings:
+        return False
     digest = record_digests.of_metrics(run.tags, run.metrics)
     return recorded.get(record_digests.METRICS_KEY) == digest
+
+
+def status_problem(run: StoredRun) -> str:
+    """A sentence if a run has a result, but not the status of a finished run; "" otherwise."""
+    if run.status == "FINISHED" or run.outcome not in set(Outcome):
+        return ""
+    return f"The status was altered: it is {run.status}, but the run is {run.outcome}."
 
 
 def _numbers_problem(run: StoredRun, archive: Archive, job: Job | None) -> str:
@@ -189,10 +222,9 @@ def problems_by_digests(run: StoredRun, archive: Archive, curves: Curves) -> lis
 
     Most numbers are parsed and computed only if a digest differs. Files and metrics that have the
     digests of the record are those that the run was recorded with, unless somebody made new
-    digests: metrics that are losses are compared with the losses, too. The digests of the record do
-    not cover the configuration among the tags, which is compared with the identity of the run, the
-    parameters, which are compared with the configuration, and the logged curves, which are compared
-    with the losses.
+    digests: metrics that are losses are compared with the losses, too, and the configuration among
+    the tags with the identity. The digests of the record do not cover the parameters, which are
+    compared with the configuration, and the logged curves, which are compared with the losses.
 
     Raises:
         UnreadableRunError: The stored configuration is invalid, or its data are missing or have
@@ -244,7 +276,8 @@ def problems_by_recomputing(run: StoredRun, archive: Archive, curves: Curves) ->
     if stored.digest != run.tags.get(RESULT):
         return [swapped(run, stored.digest, archive) or _mismatch(run, archive)]
     config, dataset = config_of(run, archive)
-    problems = [problem for problem in [config_problem(run, config, archive)] if problem]
+    found = [_digests_problem(run), config_problem(run, config, archive)]
+    problems = [problem for problem in found if problem]
     problems += param_problems(run, config)
     try:
         result = _train_result(run, config, dataset, stored, archive)
@@ -252,6 +285,14 @@ def problems_by_recomputing(run: StoredRun, archive: Archive, curves: Curves) ->
         return [*problems, str(error)]
     problems += _file_problems(run, archive, stored, result, dataset)
     return [*problems, *metric_differences.problems(run, result, curves)]
+
+
+def _digests_problem(run: StoredRun) -> str:
+    """A sentence if the digests of the record of a run cannot be read; "" if it has none."""
+    value = run.tags.get(run_tags.DIGESTS)
+    if value is None or record_digests.parse(value):
+        return ""
+    return f"The tag {run_tags.DIGESTS} was altered: it does not contain the digests of files."
 
 
 def _file_problems(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bpexp.runs import record_digests, run_tags
 from bpexp.runs.metrics import METRICS
 from bpexp.runs.result import TrainResult, Validation
 from bpexp.tracking.logged_curves import Curves
@@ -27,9 +28,24 @@ def problems(run: StoredRun, result: TrainResult, curves: Curves) -> list[str]:
         result: Its result.
         curves: Its logged curves, which are compared with the losses of the result.
     """
+    found = altered_metrics(run, result.metrics)
     return [
-        *altered_metrics(run, result.metrics),
+        *(found or _missing_or_added(run, result.metrics)),
         *curve_problems(run, result.losses, result.validation, curves),
+    ]
+
+
+def _missing_or_added(run: StoredRun, expected: Mapping[str, float]) -> list[str]:
+    """Which metrics were deleted or added, if those that are stored do not match their digest."""
+    recorded = record_digests.parse(run.tags.get(run_tags.DIGESTS, ""))
+    digest = recorded.get(record_digests.METRICS_KEY)
+    if digest in (None, record_digests.of_metrics(run.tags, run.metrics)):
+        return []
+    own = [name for name in METRICS if name in run.metrics]
+    added = [name for name in own if name not in expected]
+    lacking = [name for name in expected if name not in run.metrics]
+    return [f"The metric {name} was added: the result has none." for name in added] + [
+        f"The metric {name} is missing." for name in lacking
     ]
 
 

@@ -49,7 +49,9 @@ class ParentFiles:
     def close(self, record: RunRecord) -> None:
         """End the run with a record, which has further files; see ``Tracker.close_run``."""
         self._digests = self._announced(record.artifacts)
-        tags = {**record.tags, run_tags.DIGESTS: record_digests.as_tag(self._digests)}
+        of_tags = {record_digests.TAGS_KEY: record_digests.of_summary_tags(record.tags)}
+        digests = {**self._digests, **of_tags}
+        tags = {**record.tags, run_tags.DIGESTS: record_digests.as_tag(digests)}
         self._tracker.close_run(self._run_id, replace(record, tags=tags))
 
     def _announced(self, files: Mapping[str, bytes]) -> dict[str, str]:

@@ -197,9 +197,13 @@ def finished_runs(plan: Plan, sweep: str, archive: Archive, *, others: bool) -> 
         TrackingError: The store does not answer.
     """
     jobs = _by_identity(plan.jobs)
-    ids = _ids_of(jobs, replace(FINISHED, sweep=sweep), archive)
+    query = replace(FINISHED, sweep=sweep)
+    listed = list(archive.reader.search(archive.experiment_id, query, _ONLY_IDENTITY))
+    ids = [run.run_id for run in listed if run.tags.get(IDENTITY) in jobs]
     checked = _checked(ids, jobs, sweep, archive)
     assigned = _assigned(plan, jobs, sweep, checked)
+    strange = set(run.run_id for run in listed if run.parent == sweep).difference(ids)
+    assigned.damaged.extend(_altered(sorted(strange), archive))
     if len(assigned.runs) == len(plan.jobs) or not others:
         return assigned
     known = set(ids)
@@ -236,6 +240,17 @@ def _ids_of(jobs: Container[str], query: Query, archive: Archive) -> list[str]:
     """The ids of the stored runs of some jobs, which are given by their identity."""
     runs = archive.reader.search(archive.experiment_id, query, _ONLY_IDENTITY)
     return [run.run_id for run in runs if run.tags.get(IDENTITY) in jobs]
+
+
+def _altered(run_ids: Sequence[str], archive: Archive) -> Iterator[tuple[StoredRun, str]]:
+    """The altered ones of the runs of a sweep that have no job of it, and what was altered.
+
+    Their identity is another one. That of a run that was moved from another sweep is its own.
+    """
+    for run in _complete(archive.reader.get(run_ids, NEEDED)):
+        problem = integrity.artifact_problem(run, archive)
+        if problem:
+            yield run, problem
 
 
 def _checked(

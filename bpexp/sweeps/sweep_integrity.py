@@ -1,4 +1,4 @@
-"""Checks what the parent run of a sweep has stored: files by digests, its runs by its table."""
+"""Checks what the parent run of a sweep has stored: files and tags, and its runs by the table."""
 
 import csv
 import io
@@ -9,11 +9,12 @@ from bpexp.render.wording import counted, listed_briefly
 from bpexp.runs import record_digests, run_tags
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.ids import short
-from bpexp.tracking.reading import StoredRun
+from bpexp.tracking.reading import NO_PARTS, Parts, Query, StoredRun
 from bpexp.tracking.unreadable import UnreadableRunError
 
+_PLAN = "plan.jsonl.gz"
 _ADVICE = {
-    "plan.jsonl.gz": "restore it from a backup, or start the sweep again with reuse=true, which "
+    _PLAN: "restore it from a backup, or start the sweep again with reuse=true, which "
     "links the runs that are stored",
     **dict.fromkeys(
         ("config.yaml", "environment.json", "git.diff"),
@@ -23,6 +24,12 @@ _ADVICE = {
 """What to do about a file that a sweep has from its start."""
 _WRITTEN_AGAIN = "bpexp resume {sweep} writes it again"
 """The same about a file that it gets at its end."""
+
+
+TO_CHECK = Parts(
+    params=(), tags=(run_tags.DIGESTS, *record_digests.SUMMARY_TAGS), metrics=(), data=False
+)
+"""What the checks of this module need of the parent run of a sweep."""
 
 
 class AlteredFileError(ConfigError):
@@ -37,10 +44,11 @@ def file_problems(sweep: StoredRun, archive: Archive) -> list[str]:
         archive: Where it is stored.
 
     Returns:
-        A sentence for each file that is missing or was altered.
+        A sentence for each file that is missing or was altered, and on the tags.
     """
+    problem = tags_problem(sweep)
+    found = [problem] if problem else []
     recorded = record_digests.parse(sweep.tags.get(run_tags.DIGESTS, ""))
-    found = []
     for name in record_digests.file_names(recorded):
         try:
             content = archive.file(sweep, name)
@@ -50,6 +58,39 @@ def file_problems(sweep: StoredRun, archive: Archive) -> list[str]:
             if not is_recorded(sweep, archive, name, content):
                 found.append(f"{name} {_altered(sweep, name)}")
     return found
+
+
+def tags_problem(sweep: StoredRun) -> str:
+    """A sentence if tags of the parent run of a sweep do not match their digest; "" if they do.
+
+    These are the tags that it gets at its end, and that with the digests itself.
+    """
+    recorded = record_digests.parse(sweep.tags.get(run_tags.DIGESTS, ""))
+    if _lacks_digests(sweep):
+        return (
+            f"The tag {run_tags.DIGESTS} was altered: it does not contain the digests of files; "
+            f"{_advice(sweep, _PLAN)}."
+        )
+    found = record_digests.of_summary_tags(sweep.tags)
+    if recorded.get(record_digests.TAGS_KEY, found) == found:
+        return ""
+    return (
+        f"The tag {run_tags.BEST_RUN}, {run_tags.OBJECTIVE} or {run_tags.VERDICT} was altered; "
+        f"bpexp resume {sweep.short_id} writes them again."
+    )
+
+
+def check_tags(sweep: StoredRun) -> None:
+    """Raise AlteredFileError if tags of the parent run of a sweep do not match their digest."""
+    problem = tags_problem(sweep)
+    if problem:
+        raise AlteredFileError(f"{sweep.label} is altered: {problem}")
+
+
+def _lacks_digests(sweep: StoredRun) -> bool:
+    """Whether the digests of files were deleted or damaged: a sweep that has ended has some."""
+    value = sweep.tags.get(run_tags.DIGESTS)
+    return sweep.status == "FINISHED" if value is None else not record_digests.parse(value)
 
 
 def checked_file(sweep: StoredRun, archive: Archive, name: str) -> bytes | None:
@@ -73,6 +114,8 @@ def check_file(sweep: StoredRun, archive: Archive, name: str, content: bytes) ->
 
 def is_recorded(sweep: StoredRun, archive: Archive, name: str, content: bytes) -> bool:
     """Whether a file of the parent run of a sweep has no digest, or this content."""
+    if _lacks_digests(sweep):
+        return False
     found = record_digests.of_sweep_file(name, content)
     if found in _digests(sweep, name, found):
         return True
@@ -112,6 +155,66 @@ def table_rows(sweep: StoredRun, archive: Archive) -> list[tuple[str, str]]:
 def are_untracked(rows: Sequence[tuple[str, str]]) -> bool:
     """Whether the runs of a sweep are in its table only (``tracking.runs=false``)."""
     return bool(rows) and not any(run_id for _, run_id in rows)
+
+
+def best_run(sweep: StoredRun, archive: Archive) -> StoredRun:
+    """The best run of a sweep; a run that is not a sweep itself.
+
+    Raises:
+        ConfigError: No run of the sweep has finished, its runs are not ranked together, its tags
+            were altered, or its best run is not in the sweep any more.
+    """
+    if not sweep.is_sweep:
+        return sweep
+    check_tags(sweep)
+    best = sweep.tags.get(run_tags.BEST_RUN, "none")
+    if best == "none":
+        raise ConfigError(f"RUN must be a sweep with a run that finished, got {sweep.name!r}.")
+    if best == run_tags.SEVERAL:
+        raise ConfigError(
+            f"RUN must be a single run, because those of {sweep.name!r} are on different data or "
+            "have different losses, and are not ranked together; bpexp runs lists them."
+        )
+    run = archive.get(best)
+    if run is None or not _has_run(sweep, run, archive):
+        raise ConfigError(
+            f"The best run of {sweep.label}, {short(best)}, is deleted, moved to another sweep or "
+            f"altered; bpexp resume {sweep.short_id} trains it again, or type another run."
+        )
+    return run
+
+
+def _has_run(sweep: StoredRun, run: StoredRun, archive: Archive) -> bool:
+    """Whether an active finished run belongs to a sweep, or is linked to it."""
+    # By a tag that few runs share: a sweep may have many runs.
+    tags = {run_tags.RESULT: run.tags.get(run_tags.RESULT, "")}
+    query = Query(statuses=["FINISHED"], sweep=sweep.run_id, tags=tags)
+    return any(found.run_id == run.run_id for found in archive.search(query, NO_PARTS))
+
+
+def added_runs(
+    sweep: StoredRun, rows: Sequence[tuple[str, str]], own: Collection[StoredRun]
+) -> str:
+    """A sentence on finished runs of a sweep that are not in its table; "" if there are none.
+
+    Somebody moved them into it from another sweep, or restored a run that was replaced.
+
+    Args:
+        sweep: The parent run.
+        rows: The result of ``table_rows``.
+        own: The finished runs of the sweep, without those that are linked to it.
+    """
+    if sweep.status != "FINISHED" or not rows:
+        return ""
+    listed_ids = {run_id for _, run_id in rows}
+    added = [run.label for run in own if run.run_id not in listed_ids]
+    if not added:
+        return ""
+    are, them = ("is", "it") if len(added) == 1 else ("are", "them")
+    return (
+        f"{counted(len(added), 'run')} of the sweep {are} not in results.csv: {listed_briefly(added)}; "
+        f"somebody moved {them} here, or restored a run that was replaced."
+    )
 
 
 def missing_runs(rows: Sequence[tuple[str, str]], stored: Collection[str]) -> str:

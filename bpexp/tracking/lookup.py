@@ -87,25 +87,6 @@ def _no_match(wanted: str, *, is_sweep: bool) -> ConfigError:
     )
 
 
-def best_run(reader: RunReader, run: StoredRun) -> StoredRun:
-    """The best run of a sweep; a run that is not a sweep itself.
-
-    Raises:
-        ConfigError: No run of the sweep has finished, or its runs are not ranked together.
-    """
-    if not run.is_sweep:
-        return run
-    best = run.tags.get(run_tags.BEST_RUN, "none")
-    if best == "none":
-        raise ConfigError(f"RUN must be a sweep with a run that finished, got {run.name!r}.")
-    if best == run_tags.SEVERAL:
-        raise ConfigError(
-            f"RUN must be a single run, because those of {run.name!r} are on different data or "
-            "have different losses, and are not ranked together; bpexp runs lists them."
-        )
-    return with_id(reader, best)
-
-
 def find(reader: RunReader, experiment: str, wanted: str, *, is_sweep: bool = False) -> FoundRun:
     """Find a run, first in one experiment, then in all others.
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from bpexp.fields.checks import ConfigError
-from bpexp.runs import run_tags
 from bpexp.tracking.reading import NO_PARTS, Query, RunReader, StoredRun
 from bpexp.tracking.store import deleted_experiment
 

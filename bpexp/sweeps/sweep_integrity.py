@@ -212,7 +212,8 @@ def added_runs(
         return ""
     are, them = ("is", "it") if len(added) == 1 else ("are", "them")
     return (
-        f"{counted(len(added), 'run')} of the sweep {are} not in results.csv: {listed_briefly(added)}; "
+        f"{counted(len(added), 'run')} of the sweep {are} not in results.csv: "
+        f"{listed_briefly(added)}; "
         f"somebody moved {them} here, or restored a run that was replaced."
     )
 

@@ -5,6 +5,7 @@ import re
 import unicodedata
 
 import pytest
+import yaml
 
 import bpexp
 from bpexp.config.compose import compose_settings, composer
@@ -277,3 +278,32 @@ def test_a_file_without_an_end_is_refused(make, inside, tmp_path):
 def test_a_stored_configuration_that_would_fill_the_memory_is_refused():
     with pytest.raises(ConfigError, match=r"config.yaml must have at most 1000000 values"):
         artifact_files.mapping(LAUGHS, "config.yaml")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("common: [lr=1,2]", 'got ["lr=1", 2]; type "lr=1,2"'),
+        ("common: {lr: 0.1,0.2}", "type lr: [0.1,0.2]"),
+        ("- {seed: 1, optimizer: adam,momentum}", "type optimizer: [adam,momentum]"),
+        ("- +study=fahlman_1988", "takes no study, got +study=fahlman_1988; start it with -m"),
+    ],
+)
+def test_what_yaml_takes_apart_is_explained(content, message):
+    with pytest.raises(ConfigError) as error:
+        sweep_files.arguments(yaml.safe_load(content))
+    assert message in str(error.value).replace("'", '"')
+    assert sweep_files.arguments([{"lr": 0.1, "batch_size": None}]) == [
+        ["lr=0.1", "batch_size=null"]
+    ]
+
+
+def test_the_command_line_replaces_a_part_of_a_zip_and_of_a_sub_sweep(conf, inside):
+    """What is left is ``hidden=2,4``, and two sub-sweeps that differ in their epochs."""
+    (conf / "sweep" / "zipped.yaml").write_text(
+        '- {zip: {lr: [1, 2, 3], hidden: [2, 4, 4]}, epochs: 3}\n- "lr=1 | lr=2 epochs=4"\n'
+    )
+    shown = inside("-m", "--cfg", "job", "sweep=zipped", "lr=0.5").stdout
+    jobs = [yaml.safe_load(text) for text in shown.split("---\n")[1:]]
+    found = [(job["lr"], job["hidden"], job["epochs"]) for job in jobs]
+    assert found == [(0.5, [2], 3), (0.5, [4], 3), (0.5, [2], 10000), (0.5, [2], 4)]

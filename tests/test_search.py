@@ -268,6 +268,20 @@ def test_an_interrupted_search_is_resumed_with_the_same_trials(
     assert stored(tmp_path)[0] == stored(uninterrupted[0])[0]
 
 
+def test_a_resumed_search_that_is_interrupted_again_keeps_its_trials(
+    inside, a_store, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        interrupt_generation(patch, 2)
+        assert inside(*SEARCH, "backend=serial").returncode == 130
+    interrupt_generation(monkeypatch, 1)
+    assert inside("resume", "latest").returncode == 130
+    _, parent, client = stored(tmp_path)
+    trials = read_csv(client.download_artifacts(parent.info.run_id, "trials.csv"))
+    assert trials["trial"].tolist() == [0, 1]
+    assert len(client.get_metric_history(parent.info.run_id, "best_so_far")) == 2
+
+
 def test_a_search_without_its_plan_is_not_taken_for_a_grid(inside, a_store, tmp_path):
     assert inside("-m", "lr=0.1,1", "search=random", "search.trials=2", "epochs=2").returncode == 0
     (file,) = tmp_path.glob(f"outputs/artifacts/*/artifacts/{plan_file.NAME}")

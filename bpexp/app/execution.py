@@ -53,8 +53,8 @@ def execute(
             with resume_command_in_errors(runner.resume_advice):
                 if has_stored:
                     runner.use_stored_results()
-                runner.train()
-                if generations is None or not runner.is_complete:
+                if generations is None:
+                    runner.train()
                     finished = runner.finish()
                 else:
                     finished = _train_generations(runner, generations, reporter)
@@ -71,8 +71,16 @@ def execute(
 def _train_generations(
     runner: SweepRunner, generations: Generations, reporter: Reporter
 ) -> FinishedSweep:
-    """Train the generations after those of the plan."""
-    generations.catch_up(runner.plan, runner.scores)
+    """Train the generations of the plan and those after them."""
+    earlier = runner.plan.jobs_by_generation[:-1]
+    unknown = {job.index for job in runner.missing()}
+    is_known = not any(job.index in unknown for jobs in earlier for job in jobs)
+    if is_known:
+        # Before the training, which the user may interrupt.
+        generations.catch_up(runner.plan, runner.scores)
+    runner.train()
+    if not is_known and runner.is_complete:
+        generations.catch_up(runner.plan, runner.scores)
     while runner.is_complete:
         extended = generations.extend(runner.plan, runner.scores(runner.plan.last_generation))
         for sentence in generations.progress(runner.plan):

@@ -38,7 +38,7 @@ class Generations:
     compose: Callable[[Any], Mapping[str, Any]]
 
     def catch_up(self, plan: Plan, scores_of: ScoresOf) -> None:
-        """Bring the sampler to the last generation of a plan, whose jobs are trained.
+        """Bring the sampler to the last generation of a plan, before whose jobs all are trained.
 
         The sampler of a new sweep is there: the plan has one generation.
 
@@ -72,7 +72,7 @@ class Generations:
         return ()
 
     def race(self, plan: Plan) -> "RaceResult | None":
-        """How the combinations of a race came out so far; None if there is no race."""
+        """How the combinations of a race came out so far; None before its first block ended."""
         return None
 
     def trials(self, plan: Plan) -> Sequence[Trial]:

@@ -38,10 +38,14 @@ class RaceGenerations(ReplayedGenerations):
 
     def progress(self, plan: Plan) -> Sequence[str]:
         """See ``Generations.progress``."""
-        return (self.race(plan).progress,)
+        return (self.result(plan).progress,)
 
-    def race(self, plan: Plan) -> RaceResult:
+    def race(self, plan: Plan) -> RaceResult | None:
         """See ``Generations.race``."""
+        return self.result(plan) if self.sampler.race.n_seeds.any() else None
+
+    def result(self, plan: Plan) -> RaceResult:
+        """How the race came out after a block of seeds."""
         race, objective = self.sampler.race, plan.objective
         jobs, horizon = _first_jobs(plan), self.sampler.horizon
         combinations = []
@@ -70,7 +74,7 @@ def replayed(plan: Plan, scores_of: ScoresOf) -> RaceResult:
     generations = RaceGenerations.of_plan(plan)
     generations.catch_up(plan, scores_of)
     generations.sampler.tell(scores_of(plan.last_generation))
-    return generations.race(plan)
+    return generations.result(plan)
 
 
 def check_no_seed(jobs: Iterable[Iterable[str]]) -> None:

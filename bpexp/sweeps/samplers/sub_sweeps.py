@@ -127,6 +127,54 @@ def _without_keys(arguments: Sequence[str], keys: set[str], parse: Parse) -> lis
     ]
 
 
+def replaced(arguments: Sequence[str], others: Sequence[str], parse: Parse) -> list[str]:
+    """The arguments, whose zips and sub-sweeps let others that follow replace their settings.
+
+    Args:
+        arguments: Arguments of a sweep.
+        others: Arguments without sub-sweeps, which take precedence, also over a part of a zip.
+        parse: Parses overrides.
+
+    Returns:
+        The arguments, with zips without the settings of others, which follow in each sub-sweep.
+
+    >>> from bpexp.config.compose import composer
+    >>> arguments = ["lr=1", "zip(lr=[1,2,3],hidden=[2,4,4])", "lr=2 | epochs=3"]
+    >>> replaced(arguments, ["lr=0.5"], composer().parse)
+    ['lr=1', 'hidden=2,4', 'lr=2 lr=0.5 | epochs=3 lr=0.5']
+    """
+    keys = {key for names in axes(others, parse) for key in names}
+    kept = []
+    for argument in arguments:
+        if _is_union(argument):
+            inner = (replaced(words(part), others, parse) for part in parts(argument))
+            kept.append(" | ".join(" ".join([*one, *others]) for one in inner))
+        elif zipped := _ZIP.fullmatch(argument.strip()):
+            kept += _zip_without(keys, zipped[1], argument, parse)
+        else:
+            # The other one takes its place.
+            kept.append(argument)
+    return kept
+
+
+def _zip_without(keys: set[str], inside: str, argument: str, parse: Parse) -> list[str]:
+    """``zip(inside)`` without some keys, as an argument; none if nothing is left."""
+    names, axis = _zip_axis(inside, argument, parse)
+    if not keys & set(names):
+        return [argument]
+    places = [place for place, name in enumerate(names) if name not in keys]
+    # Without the others, the values of one setting may repeat.
+    rows = list(dict.fromkeys(tuple(row[place] for place in places) for row in axis))
+    columns = [
+        (names[place], [row[column].partition("=")[2] for row in rows])
+        for column, place in enumerate(places)
+    ]
+    if len(columns) == 1:
+        return [f"{columns[0][0]}={','.join(columns[0][1])}"]
+    listed = ",".join(f"{name}=[{','.join(values)}]" for name, values in columns)
+    return [f"zip({listed})"] if columns else []
+
+
 def axes(arguments: Sequence[str], parse: Parse) -> dict[tuple[str, ...], Axis]:
     """The axes of a sweep without unions, by the keys that they set."""
     found: dict[tuple[str, ...], Axis] = {}

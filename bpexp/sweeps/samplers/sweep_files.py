@@ -20,6 +20,7 @@ nested, and zipped settings are under the key ``zip``:
 [['zip(lr=[0.1,1],hidden=[2,8])']]
 """
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ from typing import Any
 from hydra.errors import HydraException
 
 from bpexp.config.compose import Composer
-from bpexp.config.options import OPTION_GROUPS, option_names, unknown_option
+from bpexp.config.options import OPTION_GROUPS, group_of, option_names, unknown_option
 from bpexp.config.paths import OWN, misnamed_file, own_dir
 from bpexp.fields.checks import ConfigError, brief, nearest
 from bpexp.sweeps.job import format_setting
@@ -68,9 +69,11 @@ def jobs(typed: Sequence[str], composer: Composer) -> list[list[str]]:
         )
     outside = [text for text in typed if not is_sweep_file(text)]
     listed: list[list[str]] = []
+    common = [text for text in outside if not sub_sweeps.has_union([text])]
     for inside in arguments(_read(names[0], composer)):
         _check_syntax(names[0], inside, composer)
-        listed += sub_sweeps.jobs([*inside, *outside], composer.parse)
+        kept = sub_sweeps.replaced(inside, common, composer.parse)
+        listed += sub_sweeps.jobs([*kept, *outside], composer.parse)
     return listed
 
 
@@ -101,7 +104,13 @@ def arguments(content: Any) -> list[list[str]]:
     if not isinstance(union, list) or not union:
         raise ConfigError(f"sweep.union must be a list of sub-sweeps, got {brief(union)}.")
     common = _texts("sweep.common", content.get("common") or [])
-    return [[*common, *_texts("sweep.union", one)] for one in union]
+    found = [[*common, *_texts("sweep.union", one)] for one in union]
+    for text in itertools.chain.from_iterable(found):
+        if group_of(text) == "study":
+            raise ConfigError(
+                f"A file of sub-sweeps takes no study, got {text}; start it with -m +study=NAME."
+            )
+    return found
 
 
 def _unquoted(name: str) -> str:
@@ -149,9 +158,34 @@ def _texts(key: str, value: Any) -> list[str]:
         return [value] if sub_sweeps.has_union([value]) else sub_sweeps.words(value)
     if isinstance(value, list) and all(isinstance(text, str) for text in value):
         return list(value)
+    _check_commas(key, value)
     if isinstance(value, Mapping):
         return [text for name, one in value.items() for text in _of_key(str(name), one)]
     raise ConfigError(f"{key} must be texts or values by key, got {brief(value)}.")
+
+
+def _check_commas(key: str, value: Any) -> None:
+    """Raise ConfigError for values in brackets of YAML, which splits them at their commas."""
+    if isinstance(value, list):
+        typed = ""
+        for one in value:
+            is_setting = isinstance(one, str) and "=" in one
+            typed += f"{', ' if is_setting else ','}{one}" if typed else str(one)
+        if "=" in typed:
+            raise ConfigError(
+                f"{key} needs quotes around settings with several values, which YAML takes apart "
+                f'at their commas, got {brief(value)}; type "{typed.split(", ")[0]}".'
+            )
+    if isinstance(value, Mapping):
+        for (name, first), (other, none) in itertools.pairwise(value.items()):
+            is_value = not isinstance(other, str) or (
+                name in OPTION_GROUPS and other in option_names(name)
+            )
+            if none is None and is_value:
+                raise ConfigError(
+                    f"{key} needs a list for a setting with several values, got "
+                    f"{brief(dict(value))}; type {name}: [{first},{other}]."
+                )
 
 
 def _of_key(key: str, value: Any) -> list[str]:

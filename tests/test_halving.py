@@ -395,3 +395,15 @@ def test_infinite_values_have_ranks():
     })  # fmt: skip
     (rung,) = Halving.of(table).rungs
     assert rung.end.value == pytest.approx(spearmanr([1, 2, 3, 4], [1, 2, 3.5, 3.5]).statistic)
+
+
+def test_only_combinations_that_were_trained_to_their_ends_are_confirmed(inside, a_store):
+    sweep = ["-m", "lr=0.01,0.1,0.3,1", "seed=range(0,3)", "epochs=80", "n_jobs=1",
+             "search.halving=2", "search.min_epochs=40", "confirm=4"]  # fmt: skip
+    assert "8 further runs on fresh seeds confirm" in inside(*sweep, "--dry-run").stdout
+    done = inside(*sweep)
+    assert "Training the best 2 combinations again on 4 fresh seeds.\n" in done.stdout
+    assert done.stdout.splitlines()[-1].count(" over 4 fresh runs") == 2
+    (parent, *_) = re.findall("^Sweep ([0-9a-f]+)", done.stdout, re.MULTILINE)
+    done = inside("resume", parent, "--pruned")
+    assert "Training the best 3 combinations again on 4 fresh seeds.\n" in done.stdout

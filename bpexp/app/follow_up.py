@@ -47,8 +47,8 @@ def _confirm(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
         return
     assert finished.parent is not None
     chosen = confirmation.combinations_to_confirm(finished)
-    best, seeds = counted(len(chosen), "combination"), counted(n_seeds, "fresh seed")
-    reporter.say(f"Training the best {best} again on {seeds}.")
+    best = "combination" if len(chosen) == 1 else f"{len(chosen)} combinations"
+    reporter.say(f"Training the best {best} again on {counted(n_seeds, 'fresh seed')}.")
     plan = confirmation.plan_of(finished)
     fresh = execute(plan, store, partial(start_sweep, store, plan, now()), reporter)
     if fresh.interrupted or fresh.parent is None:

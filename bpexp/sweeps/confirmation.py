@@ -5,11 +5,13 @@ is optimistic.
 """
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
 from bpexp.config.replicates import OWN_SEEDS
 from bpexp.config.schema import BudgetConfig, SearchConfig, SeedsConfig, plain
+from bpexp.sweeps import rungs
 from bpexp.sweeps.job import by_combination
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.ranking import RankedCombination
@@ -22,16 +24,25 @@ N_SEEDS = 2**32
 
 
 def combinations_to_confirm(finished: FinishedSweep) -> list[RankedCombination]:
-    """The best combinations of a sweep, as many as are trained again."""
-    return list(finished.ranking.combinations[:TOP])
+    """The best combinations of a sweep, as many as are trained again.
+
+    Those that were stopped early have no result at their ends to confirm.
+    """
+    ranked = finished.ranking.combinations
+    return [one for one in ranked if one.pruned_at is None][:TOP]
 
 
 def n_runs(plan: Plan) -> int:
     """How many runs confirm the best combinations of a plan, at most."""
     combinations = by_combination(plan.jobs)
-    n_combinations = len(combinations)
+    n_combinations, settings = len(combinations), plan.runtime.search
     if plan.search is not None:
-        n_combinations = plan.runtime.search.trials
+        n_combinations = settings.trials
+    if settings.halving is not None and not plan.trains_pruned:
+        generation = n_combinations if plan.search is None else settings.generation
+        longest = max(job.config.epochs for job in plan.jobs)
+        _, n_ends = rungs.schedule(min(generation, n_combinations), settings, longest)[-1]
+        n_combinations = n_ends * math.ceil(n_combinations / generation)
     n_data = max(len({job.config.data for job in some}) for some in combinations)
     return min(TOP, n_combinations) * n_data * plan.runtime.confirm
 

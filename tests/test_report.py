@@ -1014,10 +1014,10 @@ def test_two_sweeps_of_the_same_runs_agree():
 def test_diverged_runs_of_two_sweeps_are_equal_and_failed_ones_are_not():
     diverged = by_lr({0.1: [np.nan] * 3}, "diverged")
     same = built(pd.concat([diverged, diverged.assign(sweep="t")]))
-    assert same.agreement.identical_runs == 3
-    assert same.agreement.differing_runs == 0
+    assert same.agreement.n_identical == 3
+    assert same.agreement.n_differing == 0
     other = built(pd.concat([diverged, diverged.assign(sweep="t", epochs_run=99)]))
-    assert other.agreement.identical_runs == 0
+    assert other.agreement.n_identical == 0
 
 
 def test_two_sweeps_that_differ_say_where():

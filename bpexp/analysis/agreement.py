@@ -24,26 +24,26 @@ class Agreement:
     Attributes:
         comparisons: One for each shared group, first sweep against second.
         is_complete: Whether both sweeps contain every group.
-        shared_runs: Number of pairs of runs with the same combination and seed.
-        identical_runs: Number of those pairs with equal final losses and numbers of epochs.
-        differing_runs: Number of runs in shared groups without an identical run in the other sweep.
+        n_shared: Number of pairs of runs with the same combination and seed.
+        n_identical: Number of those pairs with equal final losses and numbers of epochs.
+        n_differing: Number of runs in shared groups without an identical run in the other sweep.
     """
 
     comparisons: Sequence[Comparison]
     is_complete: bool
-    shared_runs: int
-    identical_runs: int
-    differing_runs: int
+    n_shared: int
+    n_identical: int
+    n_differing: int
 
     @property
     def sentence(self) -> str:
         """The result in one to three sentences, with the largest difference found."""
-        if not self.differing_runs and self.is_complete:
+        if not self.n_differing and self.is_complete:
             return f"The sweeps agree: they contain the same runs. {self._identical}"
         if not self.comparisons:
             return f"The sweeps agree on all runs that both contain. {self._identical}"
         parts = [self._compared, self._identical]
-        if self.identical_runs:
+        if self.n_identical:
             parts.append("These are left out of the comparison.")
         return " ".join(filter(None, parts))
 
@@ -69,11 +69,11 @@ class Agreement:
 
     @property
     def _identical(self) -> str:
-        if not self.shared_runs:
+        if not self.n_shared:
             return ""
         return (
-            f"Of {counted(self.shared_runs, 'run')} with the same combination and seed, "
-            f"{self.identical_runs} have equal final losses and numbers of epochs."
+            f"Of {counted(self.n_shared, 'run')} with the same combination and seed, "
+            f"{self.n_identical} have equal final losses and numbers of epochs."
         )
 
 
@@ -94,20 +94,20 @@ def compare_sweeps(grouped: Grouped, objective: Objective) -> Agreement | None:
     shared = [(groups[0], groups[1]) for groups in by_combination.values() if len(groups) == 2]
     if not shared:
         return None
-    pairs, shared_runs, identical_runs, differing_runs = [], 0, 0, 0
+    pairs, n_shared, n_identical, n_differing = [], 0, 0, 0
     for a, b in shared:
         n_common, identical = _identical_seeds(a.rows, b.rows)
-        shared_runs, identical_runs = shared_runs + n_common, identical_runs + len(identical)
+        n_shared, n_identical = n_shared + n_common, n_identical + len(identical)
         rest_a, rest_b = _without_seeds(a, identical), _without_seeds(b, identical)
-        differing_runs += len(rest_a) + len(rest_b)
+        n_differing += len(rest_a) + len(rest_b)
         if len(rest_a) and len(rest_b):
             pairs.append((rest_a, rest_b))
     return Agreement(
         comparisons=compare(pairs, objective),
         is_complete=2 * len(shared) == len(grouped.groups),
-        shared_runs=shared_runs,
-        identical_runs=identical_runs,
-        differing_runs=differing_runs,
+        n_shared=n_shared,
+        n_identical=n_identical,
+        n_differing=n_differing,
     )
 
 

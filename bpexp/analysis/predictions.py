@@ -49,16 +49,16 @@ def _parse(content: bytes, name: str) -> list[Sample]:
     """The first training rows of a file of predictions; ``name`` is for the error message."""
     columns = predictions_file.read(content, name)
     try:
-        n = predictions_file.layout(list(columns))
+        counts = predictions_file.column_counts(list(columns))
     except ValueError as error:
         raise ConfigError(f"{name} is damaged: {error}.") from error
     _, split, *values = columns.values()
     samples = np.flatnonzero(split == Split.TRAINING.value)[:MAX_SAMPLES]
     rows = [[column[sample] for column in values] for sample in samples.tolist()]
-    end = n.inputs + n.targets
+    n_inputs, end = counts.n_inputs, counts.n_inputs + counts.n_targets
     return [
-        {"sample": number, "inputs": row[: n.inputs], "target": _unwrap(row[n.inputs : end]),
-         "prediction": _unwrap(row[-n.outputs :])}
+        {"sample": number, "inputs": row[:n_inputs], "target": _unwrap(row[n_inputs:end]),
+         "prediction": _unwrap(row[-counts.n_outputs :])}
         for number, row in enumerate(rows)
     ]  # fmt: skip
 

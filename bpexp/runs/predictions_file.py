@@ -258,17 +258,17 @@ def _read_parquet(content: bytes, name: str) -> Columns:
     return dict(zip(_unique(table.column_names), numbers, strict=True))
 
 
-class Layout(NamedTuple):
+class ColumnCounts(NamedTuple):
     """The numbers of columns of a file after ``row`` and ``split``, in the order of the file."""
 
-    inputs: int
-    targets: int
-    labels: int
-    outputs: int
+    n_inputs: int
+    n_targets: int
+    n_labels: int
+    n_outputs: int
 
 
-def layout(titles: Sequence[str]) -> Layout:
-    """Which columns a file has.
+def column_counts(titles: Sequence[str]) -> ColumnCounts:
+    """How many columns of each kind a file has.
 
     Raises:
         ValueError: The titles are not those of a file with predictions.
@@ -278,11 +278,11 @@ def layout(titles: Sequence[str]) -> Layout:
             before, outputs = titles[2:-n], titles[-n:]
             names = [title.removeprefix("predicted ") for title in outputs]
             if list(before[-n:]) == names:
-                return Layout(len(before) - n, n, 0, n)
+                return ColumnCounts(len(before) - n, n, 0, n)
             if list(before[-1:]) == ["predicted label"]:
-                return Layout(len(before) - 2, 1, 1, n)
+                return ColumnCounts(len(before) - 2, 1, 1, n)
             if list(before[-n:]) == [f"predicted label {name}" for name in names]:
-                return Layout(len(before) - 2 * n, n, n, n)
+                return ColumnCounts(len(before) - 2 * n, n, n, n)
     raise ValueError("it has no columns of predictions")
 
 

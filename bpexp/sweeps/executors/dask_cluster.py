@@ -141,7 +141,7 @@ class DaskExecutor(Executor):
                     f"of bpexp, got {worker} with version {state.arithmetic} of the arithmetic "
                     f"instead of {arithmetic.VERSION}."
                 )
-            n_free += state.free_threads
+            n_free += state.n_free_threads
         if n_free <= 0:
             self._say("The workers of {} execute other tasks; the runs wait.")
 

@@ -64,12 +64,12 @@ class WorkerState(NamedTuple):
 
     Attributes:
         arithmetic: The version of its arithmetic.
-        free_threads: How many of its threads execute no task. A thread that executes a cancelled
+        n_free_threads: How many of its threads execute no task. A thread that executes a cancelled
             task is not free, although the scheduler has forgotten that task.
     """
 
     arithmetic: int
-    free_threads: int
+    n_free_threads: int
 
 
 def worker_state(dask_worker: Worker) -> tuple[int, int]:

@@ -204,10 +204,10 @@ def libraries() -> list[jit.Library]:
 def _tile(left_group_size: int) -> Tile:
     """As many sums as fit into the registers: 32 with AVX-512, 16 of half the size with AVX."""
     if jit.has_cpu_feature("avx512f"):
-        return Tile(4, 4, held=4)
+        return Tile(4, 4, n_held=4)
     if jit.has_cpu_feature("avx") and left_group_size == 1:
-        return Tile(3, 2, held=1)
-    return Tile(2, 2, held=2)
+        return Tile(3, 2, n_held=1)
+    return Tile(2, 2, n_held=2)
 
 
 def _begin_function(

@@ -4,7 +4,7 @@ Each sum adds its products one by one in index order, so its bits do not depend 
 ``docs/compiler.md`` explains both.
 
 >>> module = ir.Module()
->>> define_product(module, Tile(rows=2, vectors=2, held=2), left_group_size=1).name
+>>> define_product(module, Tile(n_rows=2, n_vectors=2, n_held=2), left_group_size=1).name
 'add_product_1'
 """
 
@@ -82,15 +82,15 @@ class Tile(NamedTuple):
     """The size of a block of sums that is kept in registers.
 
     Attributes:
-        rows: Rows of the block.
-        vectors: Vectors in each row.
-        held: How many vectors of the right matrix are held in registers while all rows use them.
+        n_rows: Rows of the block.
+        n_vectors: Vectors in each row.
+        n_held: How many vectors of the right matrix are held in registers while all rows use them.
             Multiplications read the others from memory.
     """
 
-    rows: int
-    vectors: int
-    held: int
+    n_rows: int
+    n_vectors: int
+    n_held: int
 
 
 def product_name(left_group_size: int) -> str:
@@ -122,21 +122,21 @@ def define_product(module: ir.Module, tile: Tile, left_group_size: int) -> ir.Fu
         is_large = [
             b.icmp_signed(">=", arguments.rows, INDEX(MIN_BLOCKED_ROWS)),
             b.icmp_signed(">=", arguments.terms, INDEX(MIN_BLOCKED_TERMS)),
-            b.icmp_signed(">", arguments.columns, INDEX(tile.vectors * LANES)),
+            b.icmp_signed(">", arguments.columns, INDEX(tile.n_vectors * LANES)),
         ]
         with b.if_then(reduce(b.and_, is_large)):
             b.call(blocked, arguments)
             b.ret_void()
     right = Matrix(b, arguments.right, arguments.stride)
-    for first_row, n_rows in tiled_loops(b, arguments.rows, [tile.rows, 1], 1):
+    for first_row, n_rows in tiled_loops(b, arguments.rows, [tile.n_rows, 1], 1):
         with first_row as row:
             for first_column, n_vectors in tiled_loops(
-                b, arguments.columns, _halvings(tile.vectors), LANES
+                b, arguments.columns, _halvings(tile.n_vectors), LANES
             ):
                 with first_column as column:
                     panel = right._replace(data=right.address(0, column))
                     part = _starting_at(b, arguments, row, column)
-                    _add_tile(b, part, panel, Tile(n_rows, n_vectors, tile.held), left_group_size)
+                    _add_tile(b, part, panel, Tile(n_rows, n_vectors, tile.n_held), left_group_size)
     b.ret_void()
     return function
 
@@ -208,12 +208,12 @@ def _add_block(b: ir.IRBuilder, block: ProductArguments, tile: Tile) -> None:
     is_left_packed = b.and_(is_transposed, is_used_often)
     with b.if_then(is_left_packed):
         _pack_left(b, block, tile)
-    for first_column, n_vectors in tiled_loops(b, block.columns, _halvings(tile.vectors), LANES):
+    for first_column, n_vectors in tiled_loops(b, block.columns, _halvings(tile.n_vectors), LANES):
         with first_column as column:
             # The panels lie one after the other.
             data = b.gep(block.packed_right, [b.mul(column, block.terms)])
             panel = Matrix(b, data, INDEX(n_vectors * LANES))
-            for first_row, n_rows in tiled_loops(b, block.rows, [tile.rows, 1], 1):
+            for first_row, n_rows in tiled_loops(b, block.rows, [tile.n_rows, 1], 1):
                 with first_row as row:
                     place = _starting_at(b, block, row, column)
                     place = place._replace(
@@ -223,7 +223,7 @@ def _add_block(b: ir.IRBuilder, block: ProductArguments, tile: Tile) -> None:
                             is_left_packed, INDEX(n_rows), block.left_term_stride
                         ),
                     )
-                    size = Tile(n_rows, n_vectors, tile.held)
+                    size = Tile(n_rows, n_vectors, tile.n_held)
                     _prefetch_next_tile(b, place, size)
                     _add_tile(b, place, panel, size, left_group_size=1)
 
@@ -242,15 +242,17 @@ def _starting_at(
 def _prefetch_next_tile(b: ir.IRBuilder, place: ProductArguments, tile: Tile) -> None:
     """Append code that loads the sums below a tile into the cache."""
     sums = Matrix(b, place.sums, place.stride)
-    for row, vector in itertools.product(range(tile.rows), range(tile.vectors)):
-        prefetch(b, sums.address(tile.rows + row, vector * LANES))
+    for row, vector in itertools.product(range(tile.n_rows), range(tile.n_vectors)):
+        prefetch(b, sums.address(tile.n_rows + row, vector * LANES))
 
 
 def _pack_right(b: ir.IRBuilder, part: ProductArguments, tile: Tile) -> None:
     """Append code that copies ``right`` to ``packed_right``, one panel after the other."""
     right = Matrix(b, part.right, part.stride)
     with for_range(b, 0, part.terms) as term:
-        for first_column, n_vectors in tiled_loops(b, part.columns, _halvings(tile.vectors), LANES):
+        for first_column, n_vectors in tiled_loops(
+            b, part.columns, _halvings(tile.n_vectors), LANES
+        ):
             with first_column as column:
                 data = b.gep(part.packed_right, [b.mul(column, part.terms)])
                 panel = Matrix(b, data, INDEX(n_vectors * LANES))
@@ -263,7 +265,7 @@ def _pack_left(b: ir.IRBuilder, block: ProductArguments, tile: Tile) -> None:
     """Append code that copies ``left``, read transposed, to ``packed_left``, one panel per tile."""
     left = Matrix(b, block.left, block.left_term_stride)
     with for_range(b, 0, block.terms) as term:
-        for first_row, n_rows in tiled_loops(b, block.rows, [tile.rows, 1], 1):
+        for first_row, n_rows in tiled_loops(b, block.rows, [tile.n_rows, 1], 1):
             with first_row as row:
                 panel = Matrix(b, _left_panel(b, block, row), INDEX(n_rows))
                 numbers = ir.VectorType(NUMBER, n_rows).as_pointer()
@@ -293,7 +295,7 @@ def _add_tile(
         tile: Size of the tile.
         left_group_size: Group size of ``left``.
     """
-    rows, columns = range(tile.rows), range(tile.vectors)
+    rows, columns = range(tile.n_rows), range(tile.n_vectors)
     sums = Matrix(b, arguments.sums, arguments.stride)
     left = Matrix(b, arguments.left, arguments.left_row_stride)
     left_rows = [
@@ -305,9 +307,9 @@ def _add_tile(
         before = sums.load(r, c * LANES).value
         before = b.select(arguments.is_new, constant(b, ZERO_SUM).value, before)
         totals[r, c] = Variable(b, Symbol(b, before))
-    n_held = tile.vectors if tile.rows == 1 else min(tile.held, tile.vectors)
+    n_held = tile.n_vectors if tile.n_rows == 1 else min(tile.n_held, tile.n_vectors)
     # Of loads that LLVM may move, it would move so many up that sums leave the registers.
-    load = panel.load if n_held == tile.vectors else panel.load_again
+    load = panel.load if n_held == tile.n_vectors else panel.load_again
     with for_range(b, 0, arguments.terms) as term:
         held = [load(term, c * LANES) for c in range(n_held)]
         for r in rows:

@@ -20,10 +20,12 @@ from bpexp.config.compose import compose_settings
 from bpexp.config.schema import SearchConfig, parse
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
+from bpexp.runs.objective import objectives
 from bpexp.sweeps import plan_file, rungs
 from bpexp.sweeps.halving import judge
 from bpexp.sweeps.parent_files import ParentFiles
 from bpexp.sweeps.plan import make_plan
+from bpexp.sweeps.ranking import rank
 from bpexp.sweeps.row import Row
 from bpexp.sweeps.samplers.trials import Trial, best_of
 from bpexp.tracking.archive import open_archive
@@ -371,6 +373,52 @@ def test_equal_scores_are_decided_by_the_loss():
     rows[5] = Row(plan.jobs[5], "converged", "", {"epochs_run": 4, "final_loss": 0.3})
     rung = judge(plan.jobs, rows, 5, plan.objective, settings)
     assert rung.kept == {4, 5}
+
+
+DIVERGING = ["-m", "data=iris", "model=regressor", "seed=range(0,2)", "epochs=20", "confirm=2"]
+
+
+def test_a_diverged_combination_is_the_last_one_and_is_not_confirmed(inside, a_store):
+    done = inside(*DIVERGING, "lr=1e200,0.01,0.02", "search.halving=3", "search.min_epochs=5")
+    assert done.returncode == 0, done.stderr
+    ranked = re.findall(r"^ +(\d) +(\S+) +2 +(\d) +(5)? ", done.stdout, re.MULTILINE)
+    assert [(place, n_diverged, at) for place, _, n_diverged, at in ranked] == [
+        ("1", "0", ""), ("2", "0", "5"), ("3", "2", ""),
+    ]  # fmt: skip
+    assert ranked[2][1] == "1e+200"
+    assert "Training the best combination again on 2 fresh seeds.\n" in done.stdout
+
+
+def test_a_pruned_run_is_the_best_where_those_that_went_on_have_diverged(inside, a_store):
+    # The losses of the first epoch are equal, so the first combination goes on.
+    done = inside(*DIVERGING, "lr=1e200,0.01", "search.halving=2", "search.min_epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert "After 1 epoch: 1 of 2 combinations goes on." in done.stdout
+    assert re.search(r"^ +1 +0\.01 +2 +0 +1 ", done.stdout, re.MULTILINE)
+    assert "Nothing is confirmed" in done.stdout
+
+
+def test_a_halved_sweep_in_which_everything_diverges_has_no_best_run(inside, a_store, tmp_path):
+    done = inside(*DIVERGING, "lr=1e200,1e210", "search.halving=2", "search.min_epochs=5")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("not finite at epoch 2") == 4
+    assert "Nothing is confirmed" in done.stdout
+    assert stored(tmp_path)[1].tags[run_tags.BEST_RUN] == "none"
+
+
+def test_a_diverged_run_is_the_best_of_no_combination():
+    plan = make_plan(compose_settings({"lr": lr, "seed": s}) for lr in (0.1, 1.0) for s in range(2))
+    rows = [
+        Row(job, "pruned", "", {"epochs_run": 5, "final_loss": 0.3})
+        if job.config.seed
+        else Row(job, "diverged", "", {"epochs_run": 2, "final_loss": math.inf})
+        for job in plan.jobs
+    ]
+    for objective in objectives().values():
+        ranking = rank(rows, objective)
+        assert [one.best.job.config.seed for one in ranking.combinations] == [1, 1]
+        assert ranking.best is rows[1]
+    assert rank(rows[::2], plan.objective).best is None
 
 
 def test_a_pruned_trial_is_the_best_only_where_no_other_one_is():

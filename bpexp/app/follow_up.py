@@ -43,10 +43,12 @@ def _confirm(finished: FinishedSweep, store: Store, reporter: Reporter) -> None:
         return
     if finished.why_several:
         reporter.say(f"Nothing is confirmed. {finished.why_several}")
-    if finished.ranking.best is None:
+        return
+    chosen = confirmation.combinations_to_confirm(finished)
+    if not chosen:
+        reporter.say("Nothing is confirmed: no combination has a result at its end.")
         return
     assert finished.parent is not None
-    chosen = confirmation.combinations_to_confirm(finished)
     best = "combination" if len(chosen) == 1 else f"{len(chosen)} combinations"
     reporter.say(f"Training the best {best} again on {counted(n_seeds, 'fresh seed')}.")
     plan = confirmation.plan_of(finished)

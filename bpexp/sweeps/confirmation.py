@@ -14,7 +14,7 @@ from bpexp.config.schema import BudgetConfig, SearchConfig, SeedsConfig, plain
 from bpexp.sweeps import rungs
 from bpexp.sweeps.job import by_combination
 from bpexp.sweeps.plan import Plan, make_plan
-from bpexp.sweeps.ranking import RankedCombination
+from bpexp.sweeps.ranking import RankedCombination, is_diverged
 from bpexp.sweeps.runner import FinishedSweep
 
 TOP = 3
@@ -26,10 +26,12 @@ N_SEEDS = 2**32
 def combinations_to_confirm(finished: FinishedSweep) -> list[RankedCombination]:
     """The best combinations of a sweep, as many as are trained again.
 
-    Those that were stopped early have no result at their ends to confirm.
+    Those that were stopped early, or of which all runs diverged, have no result at their ends to
+    confirm.
     """
     ranked = finished.ranking.combinations
-    return [one for one in ranked if one.pruned_at is None][:TOP]
+    ended = [one for one in ranked if one.pruned_at is None and not is_diverged(one.best)]
+    return ended[:TOP]
 
 
 def n_runs(plan: Plan) -> int:

@@ -67,7 +67,8 @@ class Ranking:
     Attributes:
         objective: What they are ranked by.
         combinations: The combinations that have a run with a result, the best first. Those of
-            pruned runs come after all others: the later they were stopped, the better.
+            pruned runs come after the others: the later they were stopped, the better. Last come
+            those all of whose runs diverged.
         runs: All runs that neither failed nor diverged, the best first.
         part: The settings that tell these runs from those that cannot be ranked together with them,
             such as ``data.name=xor``; "" if all runs of the sweep are ranked together.
@@ -94,7 +95,8 @@ class Ranking:
         """
         if not self.runs or not self.combinations:
             return None
-        return next(s.best for s in self.combinations if s.best.outcome != Outcome.DIVERGED)
+        best_runs = (combination.best for combination in self.combinations)
+        return next((run for run in best_runs if not is_diverged(run)), None)
 
 
 def final_objective(plan: Plan, rows: Iterable[Row]) -> Objective:
@@ -177,7 +179,7 @@ def _texts(jobs: Sequence[Job], key: str) -> list[str]:
 
 def rank_runs(rows: Iterable[Row], objective: Objective) -> list[Row]:
     """Rows by their score, then by final loss and index, without failed and diverged runs."""
-    ranked = [row for row in rows if row.metrics and row.outcome != Outcome.DIVERGED]
+    ranked = [row for row in rows if row.metrics and not is_diverged(row)]
     return _best_first(ranked, scores_of(ranked, objective))
 
 
@@ -206,18 +208,21 @@ def rank_combinations(
         different.setdefault(row.job.combination_key, {}).setdefault(drawn, row)
     runs_of = {combination: list(runs.values()) for combination, runs in different.items()}
     horizon = min(max(run.job.config.epochs for run in runs) for runs in runs_of.values())
+    are_pruned = any(is_pruned(row) for row in with_result)
     unranked: list[tuple[tuple[float, ...], float, RankedCombination]] = []
     for combination, runs in runs_of.items():
         scores = scores_of(runs, objective)
         best_first = _best_first(runs, scores)
         ranking_key = objective.ranking_key(scores, horizon)
         epoch = max((pruned_at(run) for run in runs if is_pruned(run)), default=None)
+        # Pruned runs have at least finite losses.
+        is_last = are_pruned and is_diverged(best_first[0])
         n_planned = (-planned[combination],) if planned else ()
         is_unreached = objective.is_time and bool(np.isinf(scores).all())
         tie = float(np.median(scores_of(runs, objectives()["final_loss"]))) if is_unreached else 0.0
         unranked.append(
             (
-                (-_reached(epoch), *n_planned, *ranking_key),
+                (is_last, -_reached(epoch), *n_planned, *ranking_key),
                 tie,
                 RankedCombination(
                     rank=0,
@@ -280,6 +285,11 @@ def is_pruned(row: Row) -> bool:
     return row.outcome == Outcome.PRUNED
 
 
+def is_diverged(row: Row) -> bool:
+    """Whether the loss of a run was not finite any more."""
+    return row.outcome == Outcome.DIVERGED
+
+
 def pruned_at(row: Row) -> int:
     """The epoch after which a pruned run was stopped."""
     return int(row.metrics["epochs_run"])
@@ -294,16 +304,16 @@ class OrderKey(NamedTuple):
     """What orders runs: the smallest key is that of the best run.
 
     Attributes:
-        minus_epoch: Minus the epoch after which the run was pruned; -inf if it was not.
+        is_diverged: Whether the run diverged.
+        minus_epoch: Minus the epoch after which it was pruned; -inf if it was not.
         score: Its score, see ``Objective.scores``.
-        is_diverged: Whether it diverged.
         final_loss: Its final loss; +inf if it is no number.
         job_index: The index of its job.
     """
 
+    is_diverged: bool
     minus_epoch: float
     score: float
-    is_diverged: bool
     final_loss: float
     job_index: int
 
@@ -312,9 +322,8 @@ def order_key(row: Row, score: float) -> OrderKey:
     """The key of a run with a score."""
     epoch = pruned_at(row) if is_pruned(row) else None
     loss = row.metrics.get("final_loss", math.inf)
-    is_diverged = row.outcome == Outcome.DIVERGED
     loss = math.inf if math.isnan(loss) else loss
-    return OrderKey(-_reached(epoch), score, is_diverged, loss, row.job.index)
+    return OrderKey(is_diverged(row), -_reached(epoch), score, loss, row.job.index)
 
 
 def _best_first(rows: Sequence[Row], scores: Array) -> list[Row]:

@@ -90,7 +90,7 @@ def run_bpexp(problem: str, trials: int, seeds: int, epochs: int, folder: Path) 
     with _started(command, folder) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            found = re.match(r"\d+ of \d+ trials: lowest final loss (\S+) with", line)
+            found = re.match(r"\d+ of \d+ trials: lowest (?:median )?final loss (\S+) with", line)
             if found:
                 history.append((time.perf_counter() - started, float(found[1])))
     if process.returncode:

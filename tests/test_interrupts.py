@@ -284,3 +284,15 @@ def control_terminal():
     """Make standard input the controlling terminal of this process."""
     enable_interrupts()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def test_an_interrupt_after_the_training_says_how_to_resume(inside, a_store, monkeypatch):
+    def interrupted(finished, started):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bpexp.app.final_steps.parent_record", interrupted)
+        done = inside("-m", "lr=0.1,1", "epochs=3", "backend=serial")
+    assert (done.returncode, done.stderr) == (130, "bpexp: Interrupted.\n")
+    (sweep,) = re.findall("^Resume: bpexp resume ([0-9a-f]+)$", done.stdout, re.MULTILINE)
+    assert "RUNNING" in inside("show", sweep).stdout.splitlines()[0]

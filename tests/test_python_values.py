@@ -11,6 +11,7 @@ import bpexp
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import parse
 from bpexp.fields.checks import ConfigError
+from bpexp.sweeps.samplers.python_jobs import compose_jobs
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_a_zip_takes_arrays_lists_and_settings_in_braces(a_store, tmp_path, monk
         ({"zip": {"lr": 0.1, "hidden": [2]}}, "zip must have lists, such as .*, got 0.1 of lr"),
         ({"zip": {"lr": [0.1, 1], "hidden": [2, 3]}, "lr": [1, 2]}, "lr must be set once"),
         ({"lr": []}, "lr must have at least one value"),
-        ({"hidden": np.array([2.0, 4.0])}, "got 2.0; type hidden=2"),
+        ({"hidden": np.array([2.0, 4.5])}, "got 2.0; type hidden=2"),
         ({"lr": np.linspace(0, 1, 3)}, r"lr must be a finite number above 0, got 0.0\.$"),
     ],
 )
@@ -161,6 +162,12 @@ def test_a_sweep_with_the_same_run_twice_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"the same run from hidden=2 and hidden=\[2\]"):
         bpexp.sweep(hidden=[2, [2]])
     assert not list(tmp_path.iterdir())
+
+
+def test_arrays_in_single_precision_and_of_whole_numbers_are_values_as_typed():
+    axes = {"lr": np.float32([0.1, 0.3]), "hidden": np.linspace(2, 4, 2)}
+    jobs = compose_jobs((), axes)
+    assert [(job["lr"], job["hidden"]) for job in jobs] == [(0.1, 2), (0.1, 4), (0.3, 2), (0.3, 4)]
 
 
 @pytest.mark.parametrize(

@@ -205,7 +205,7 @@ def test_each_optimizer_has_its_own_settings(inside, a_store):
         ),
         (
             ["-m", "search=random", "optimizer=adam,momentum", "optimizer.momentum=0.5"],
-            "add optimizer=momentum",
+            "search each optimizer on its own",
         ),
         (["-m", "search=random", "lr=loguniform(0.1,1)"], "'lr=tag(log,interval(0.1,1))'"),
         (["-m", "search=random", "lr=log(interval(0.1,1))"], "'lr=tag(log,interval(0.1,1))'"),

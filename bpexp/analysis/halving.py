@@ -155,9 +155,12 @@ class Halving:
                 "trained to the end."
             )
         else:
+            out = set(self.stopped["combination"])
+            at_end = [name for name in self.values.index if name not in out]
+            several = f"{counted(first.end.n, 'combination')} of the first rung were"
             said.append(
-                f"Only {counted(first.end.n, 'combination')} of the first rung "
-                f"{'was' if first.end.n == 1 else 'were'} trained to the end: too few to say how "
+                f"Only {f'{at_end[0]} was' if len(at_end) == 1 else several} trained to the end: "
+                "too few to say how "
                 "well early ranks agree with the last ones; bpexp resume SWEEP --pruned trains the "
                 "others."
             )

@@ -1,6 +1,7 @@
 """Trains and tracks the jobs of a plan: the part that single runs and all sweeps have in common."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from bpexp.app import final_steps
@@ -50,7 +51,10 @@ def execute(
             RunWriter(open_store) as writer,
         ):
             runner = SweepRunner(plan, executor, writer, reporter, on_result)
-            with resume_command_in_errors(runner.resume_advice):
+            with (
+                resume_command_in_errors(runner.resume_advice),
+                _resume_command_if_interrupted(runner, reporter),
+            ):
                 if has_stored:
                     runner.use_stored_results()
                 if generations is None:
@@ -66,6 +70,18 @@ def execute(
                     finished = replace(finished, files=record.artifacts)
     reporter.finished(finished, store)
     return finished
+
+
+@contextmanager
+def _resume_command_if_interrupted(runner: SweepRunner, reporter: Reporter) -> Iterator[None]:
+    """Say how a sweep is resumed that is interrupted after its training."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        advice = runner.resume_advice()
+        if advice is not None:
+            reporter.say(f"Resume: {advice.command}")
+        raise
 
 
 def _train_generations(

@@ -124,6 +124,9 @@ class Continuation:
             generations=plan_generations.of_plan(self.plan),
             has_stored=True,
         )
+        is_extended = self.before is not None and not finished.interrupted
+        if is_extended and finished.race and len(finished.plan.jobs) == len(self.plan.jobs):
+            reporter.say("No seeds were added: the race has ended.")
         with resume_command_in_errors(lambda: ResumeAdvice(request.command)):
             _delete_replaced(request, finished)
         follow_up(finished, store, reporter, confirms=self._confirms)

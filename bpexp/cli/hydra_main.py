@@ -135,9 +135,25 @@ def _refuse(arguments: Sequence[str], message: str) -> NoReturn:
     )
 
 
+_WITH_VALUE = (
+    "--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c",
+    "--package", "-p",
+)  # fmt: skip
+"""Options that are followed by a value."""
+
+
 def _reordered(arguments: Sequence[str]) -> str:
-    options = [text for text in arguments if text.startswith("-")]
-    return shlex.join([*options, *(text for text in arguments if text not in options)])
+    """The command line with the options, and their values, before the settings.
+
+    >>> _reordered(["-m", "epochs=10", "--config-dir", "conf", "lr=1"])
+    '-m --config-dir conf epochs=10 lr=1'
+    """
+    options: list[str] = []
+    settings: list[str] = []
+    for before, text in itertools.pairwise(["", *arguments]):
+        is_option = text.startswith("-") or before in _WITH_VALUE
+        (options if is_option else settings).append(text)
+    return shlex.join([*options, *settings])
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from bpexp.config.compose import Composer
 from bpexp.config.schema import SearchConfig, plain
 from bpexp.errors import sentences
 from bpexp.fields.checks import ConfigError
+from bpexp.guards import passwords
 from bpexp.studies import definition
 from bpexp.sweeps import plan_generations, race, search
 from bpexp.sweeps.grid_plan import plan_grid
@@ -34,7 +35,7 @@ from bpexp.sweeps.plan import (
 )
 from bpexp.sweeps.ranking import values_of
 from bpexp.sweeps.runner import FinishedSweep
-from bpexp.sweeps.samplers import sweep_files
+from bpexp.sweeps.samplers import sub_sweeps, sweep_files
 from bpexp.tracking.store import locate
 
 Overrides = Sequence[str]
@@ -127,18 +128,30 @@ class SweepCommand:
                 values = {**plain(job.config), **plain(plan.runtime)}
                 text = yaml.safe_dump(values, sort_keys=False)
                 sys.stdout.write(f"---\n# {job.name}\n{text}")
+            if len(plan.jobs) < plan.max_jobs:
+                sys.stdout.write(
+                    f"# These are the first {len(plan.jobs)} of at most {plan.max_jobs} runs; the "
+                    "others follow from their results.\n"
+                )
             return True
         if plan.runtime.dry_run:
+            self._say_replacements()
             app.dry_run(plan, TerminalReporter())
         return plan.runtime.dry_run
 
     def _run(self, plan: Plan) -> FinishedSweep:
         """Run a sweep; exits where a run failed."""
+        self._say_replacements()
         generations = plan_generations.of_plan(plan, self._composer)
         folder = Path(os.path.expanduser(self._config.hydra.sweep.dir))
         finished = app.run_sweep(plan, TerminalReporter(), generations=generations, folder=folder)
         self._exit_if_not_finished(finished)
         return finished
+
+    def _say_replacements(self) -> None:
+        """Say which arguments have no effect, because a later one sets the same key."""
+        for earlier, later in sub_sweeps.replacements(self._overrides):
+            TerminalReporter().say(f"{passwords.mask(later)} replaces {passwords.mask(earlier)}.")
 
     def launch_single_runs(
         self, launcher: Launcher, max_batch_size: int | None

@@ -21,6 +21,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override, OverrideType, Sweep
 from hydra.errors import HydraException
@@ -255,6 +256,10 @@ def plain_value(value: Any) -> Any:
     """
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    dtype = getattr(value, "dtype", None)
+    if dtype is not None and getattr(dtype, "kind", "") == "f" and dtype.itemsize < 8:
+        # By its decimals: 0.1 in single precision is 0.1, and not 0.10000000149011612.
+        return np.asarray(value).astype(str).astype(float).tolist()
     # NumPy's numbers and arrays, and the columns of pandas.
     to_list = getattr(value, "tolist", None)
     if callable(to_list):

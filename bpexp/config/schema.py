@@ -532,6 +532,8 @@ def unknown_key(key: str) -> ConfigError:
         return ConfigError(
             "sweep=NAME is a file of sub-sweeps, which only a new sweep takes: bpexp -m sweep=NAME."
         )
+    if key == "study":
+        return ConfigError("study is for the command line: bpexp -m +study=NAME.")
     if key not in known:
         # Files of sub-sweeps are no part of a configuration.
         return unknown(key, [*known, "sweep"])

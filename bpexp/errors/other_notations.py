@@ -39,6 +39,10 @@ _INTERVALS = (
 """Notations of other programs, in any case, and that of Hydra."""
 
 
+_COUNTS = "count|n|number|size|samples|points|steps"
+"""What people call the number of values of ``linspace`` and ``logspace``."""
+
+
 def corrections(value: str) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with a value that looks like a function, and what was probably meant.
 
@@ -62,6 +66,9 @@ def corrections(value: str) -> Iterator[tuple[str, str]]:
                 yield "an interval is searched by its logarithm with tag(log,...)", meant
             else:
                 yield "interval takes two limits", meant
+    if short in SPACES and (counted := re.search(rf"\b({_COUNTS})\s*=", value)):
+        meant = value.replace(counted[0], "num=").replace(" ", "")
+        yield f"{counted[1]} is not an argument of {short}", meant
     spaced = re.fullmatch(r"geom_?space\(([^(),]+),([^(),]+),([^(),]+)\)", value, re.IGNORECASE)
     if spaced and (exponents := _exponents(spaced[1], spaced[2])):
         yield problem, f"logspace({exponents},{spaced[3].strip()})"

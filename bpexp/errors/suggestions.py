@@ -65,7 +65,7 @@ def _number_with_comma(key: str, arguments: Sequence[str]) -> str | None:
     for text in arguments:
         typed, _, value = text.partition("=")
         number = number_with_comma(key, value) if typed == key else None
-        if number is not None:
+        if number is not None and _is_allowed(key, number):
             return f"{key}={number}"
     return None
 
@@ -79,6 +79,8 @@ def with_sub_sweeps(message: str, arguments: Sequence[str]) -> str:
     """
     match = re.fullmatch(r"(([\w.]+) is a setting of (\w+)=.*); add \3=\w+\.", message)
     union = _sub_sweeps(match[2], match[3], arguments) if match else None
+    if match and _is_search(arguments):
+        return f"{match[1]}; a search takes no sub-sweeps: search each {match[3]} on its own."
     if match is None or union is None:
         return message
     return f"{match[1]}; give each {match[3]} its own settings: {union}."
@@ -96,9 +98,6 @@ def _sub_sweeps(key: str, group: str, arguments: Sequence[str]) -> str | None:
     ...             ["optimizer=adam,momentum", "lr=1", "optimizer.momentum=0.5,0.9"])
     "'optimizer=adam | optimizer=momentum optimizer.momentum=0.5,0.9'"
     """
-    if any(re.match(r"search(?:\.name)?=", text) for text in arguments):
-        # A search takes no sub-sweeps.
-        return None
     listed = [text.partition("=")[2] for text in arguments if text.startswith(f"{group}=")]
     swept = re.fullmatch(r"(?:choice\()?(\w+(?:,\w+)+)\)?", listed[-1]) if listed else None
     parts = [f"{group}={option}" for option in swept[1].split(",")] if swept else []
@@ -114,6 +113,10 @@ def _sub_sweeps(key: str, group: str, arguments: Sequence[str]) -> str | None:
     ]
     is_typed = any(text.startswith(f"{key}=") for text in arguments)
     return shlex.quote(" | ".join(complete)) if is_typed and complete != parts else None
+
+
+def _is_search(arguments: Sequence[str]) -> bool:
+    return any(re.match(r"search(?:\.name)?=", text) for text in arguments)
 
 
 def _suggestion(key: str, rule: str, value: str) -> str | None:
@@ -134,6 +137,9 @@ def _suggestion(key: str, rule: str, value: str) -> str | None:
         return f"{key}={value.removesuffix('.0')}"
     if "width" in rule and re.fullmatch(r"\W*\d{1,9}(?:[ x,-]\s*\d{1,9})+\W*", value):
         return shlex.quote(f"{key}=[{','.join(re.findall('[0-9]+', value))}]")
+    if "width" in rule and re.fullmatch(r"\[\[[\d, ]*\](?:, *\[[\d, ]*\])*\]", value):
+        networks = value[1:-1].replace(" ", "")
+        return f"-m '{key}={networks}'"
     if key == "seeds" and re.fullmatch(r"[1-9]\d{0,8}", value):
         return f"'seed=range(0,{value})'"
     if rule.startswith("one of "):

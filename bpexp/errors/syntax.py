@@ -145,7 +145,8 @@ def _explain_one(text: str) -> str | None:
         return f"{call[1]} is not a function here: type {shlex.quote(f'zip({call[2]})')}"
     plain = _without_lookalikes(text)
     if plain != text and plain.startswith("-"):
-        return f"{text} has a typographic dash: type {plain}"
+        typed = plain.lstrip("-") if "=" in plain and plain.lstrip("-") != plain else plain
+        return f"{text} has a typographic dash: type {shlex.quote(typed)}"
     is_free = _is_text(key) and not value.startswith(tuple("\u2018\u201c\u201e\u00ab"))
     if plain != text and not is_free and "=" in plain and _is_valid(plain):
         return f"{text} has typographic characters: type {shlex.quote(plain)}"

@@ -357,6 +357,7 @@ SYNONYMS = {
     "wd": "optimizer.weight_decay", "l2": "optimizer.weight_decay",
     "lrschedule": "schedule", "scheduler": "schedule", "lrscheduler": "schedule",
     "earlystopping": "stop.patience", "tol": "stop.tolerance",
+    **dict.fromkeys(("budgetminutes", "budgethours", "budgettime"), "budget.seconds"),
     "workers": "n_jobs", "jobs": "n_jobs", "numworkers": "n_jobs", "nworkers": "n_jobs",
     "njobs": "n_jobs", "cores": "n_jobs", "experiment": "tracking.experiment",
     "trackinguri": "tracking.uri", "uri": "tracking.uri",

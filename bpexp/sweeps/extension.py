@@ -159,12 +159,12 @@ def _set(values: Plain, override: Override, composer: Composer) -> None:
 def _with_more_trials(plan: Plan, arguments: Sequence[str]) -> Plan:
     """The plan of a search with more trials. Raises ConfigError for any other argument."""
     settings = plan.runtime.search
-    trials = _number(arguments, "search.trials", "A search")
     if settings.name == "lr_range":
         raise ConfigError(
-            "The rates of search=lr_range depend on search.trials; start a new sweep, with "
-            "reuse=true."
+            "A sweep of search=lr_range is not extended, because its rates depend on their number; "
+            "start a new sweep, with reuse=true."
         )
+    trials = _number(arguments, "search.trials", "A search")
     if trials <= settings.trials:
         raise ConfigError(f"search.trials must be above {settings.trials}, got {trials}.")
     if settings.trials % settings.generation:

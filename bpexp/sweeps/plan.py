@@ -346,11 +346,12 @@ def _different_runtime(one: RuntimeConfig, other: RuntimeConfig) -> ConfigError:
     first, second = flatten(plain(one)), flatten(plain(other))
     keys = [key for key in {**first, **second} if first.get(key) != second.get(key)]
     got = [
-        passwords.mask(" ".join(f"{key}={some.get(key)}" for key in keys))
+        passwords.mask(" ".join(f"{key}={format_setting(some.get(key))}" for key in keys))
         for some in (first, second)
     ]
     return ConfigError(
-        f"{listed(keys)} must be the same for all runs of a sweep, got {got[0]} and {got[1]}."
+        f"{listed(keys)} must be the same for all runs of a sweep, got {got[0]} and {got[1]}; "
+        "type one value, outside of sub-sweeps."
     )
 
 

@@ -196,6 +196,9 @@ class SweepRunner:
         sweep = self._writer.sweep
         if sweep.stored is not None:
             self._add_stored(sweep.stored, sweep.notes)
+            n_jobs, n_stored = len(self.plan.jobs), len(self.results.rows)
+            if 0 < n_stored < n_jobs:
+                self._listener.say(f"In the store already: {n_stored} of {n_jobs} runs.")
 
     def extend(self, plan: Plan) -> None:
         """Replace the plan by one with another generation of jobs, see ``Plan.extended``.

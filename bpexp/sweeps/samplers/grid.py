@@ -21,6 +21,7 @@ from hydra.core.override_parser.types import (
 )
 
 from bpexp.config.grammar import decimals, shuffled
+from bpexp.config.options import OPTION_GROUPS
 from bpexp.fields.checks import ConfigError, brief
 
 MAX_RUNS = 1_000_000
@@ -51,6 +52,11 @@ def values(override: Override, *, allow_equal_values: bool = False) -> list[str]
             for value in _values(key, override, allow_equal_values=allow_equal_values)
         ]
     value = override.get_value_element_as_str()
+    if key in OPTION_GROUPS and isinstance(override.value(), list):
+        raise ConfigError(
+            f"{key} must be one option, or several without brackets, got {key}={value}; type "
+            f"{key}={value[1:-1]}."
+        )
     return [key if override.is_delete() else f"{key}={value}"]
 
 

@@ -19,8 +19,8 @@ from bpexp.config.compose import (
     plain_value,
 )
 from bpexp.config.options import group_of
-from bpexp.config.schema import takes_numbers
-from bpexp.fields.checks import ConfigError, brief
+from bpexp.config.schema import rule_of, takes_numbers
+from bpexp.fields.checks import ConfigError, Integer, Widths, brief
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.samplers import grid, sub_sweeps, sweep_files
 
@@ -51,7 +51,7 @@ def compose_jobs(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[
                 f"Arguments must be texts such as 'lr=0.1,1', got {got}; data are passed as "
                 "data=(X, y)."
             )
-    axes = [_axis(key, plain_value(value)) for key, value in settings.items()]
+    axes = [_axis(key, _plain(key, value)) for key, value in settings.items()]
     typed = sweep_files.jobs(arguments, composer())
     _check_zips(arguments, settings)
     grid.check_count(len(typed) * math.prod(map(len, axes)))
@@ -88,7 +88,7 @@ def as_arguments(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[
     Raises:
         ConfigError: A setting is a dictionary, or a list without values.
     """
-    typed = [_argument(key.replace("__", "."), plain_value(v)) for key, v in settings.items()]
+    typed = [_argument(key.replace("__", "."), _plain(key, v)) for key, v in settings.items()]
     return [*arguments, *typed]
 
 
@@ -129,6 +129,25 @@ def typed_arguments(arguments: Sequence[Any], settings: Mapping[str, Any]) -> li
             shown = ",".join(map(format_setting, items))
             typed.append(f"{key.replace('__', '.')}={shown}")
     return typed
+
+
+def _plain(key: str, value: Any) -> Any:
+    """A value or values without NumPy's types; an array of whole numbers gives integers.
+
+    >>> import numpy as np
+    >>> _plain("hidden", np.linspace(2, 8, 4)), _plain("lr", np.array([1.0, 2.0]))
+    ([2, 4, 6, 8], [1.0, 2.0])
+    """
+    plain = plain_value(value)
+    is_array = getattr(getattr(value, "dtype", None), "kind", "") == "f" and isinstance(plain, list)
+    takes_integers = isinstance(rule_of(key.replace("__", ".")), Integer | Widths)
+    if is_array and takes_integers and all(map(_is_whole, plain)):
+        return list(map(int, plain))
+    return plain
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer()
 
 
 def _argument(key: str, value: Any) -> str:

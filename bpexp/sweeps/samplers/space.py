@@ -270,7 +270,8 @@ def _dimension(key: str, override: Override) -> Dimension:
     sweep: Any = override.value()
     is_log = "log" in getattr(sweep, "tags", ())
     unknown = set(getattr(sweep, "tags", ())) - {"log"}
-    if unknown:
+    # Hydra forgets the tags inside of another one.
+    if unknown or str(override.input_line).count("tag(") > 1:
         raise ConfigError(f"{key} must have no tag other than log, got {override.input_line!r}.")
     if isinstance(sweep, IntervalSweep):
         return _interval(key, override, sweep, is_log=is_log)

@@ -127,6 +127,22 @@ def _without_keys(arguments: Sequence[str], keys: set[str], parse: Parse) -> lis
     ]
 
 
+def replacements(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each argument that a later one with the same key replaces, and the later one.
+
+    >>> list(replacements(["lr=1,2", "seed=3", "lr=3"]))
+    [('lr=1,2', 'lr=3')]
+    """
+    last: dict[str, str] = {}
+    for argument in arguments:
+        if is_beyond_hydra(argument):
+            continue
+        key = key_of(argument)
+        if last.get(key, argument) != argument:
+            yield last[key], argument
+        last[key] = argument
+
+
 def replaced(arguments: Sequence[str], others: Sequence[str], parse: Parse) -> list[str]:
     """The arguments, whose zips and sub-sweeps let others that follow replace their settings.
 
@@ -223,8 +239,10 @@ def _zip_axis(inside: str, argument: str, parse: Parse) -> tuple[tuple[str, ...]
         try:
             (override,) = parse([f"{key.strip()}={value}"])
         except HydraException as error:
+            separated = re.sub(r"([\])])\s*(?=[A-Za-z_][\w.@/]*=)", r"\1,", argument)
+            hint = f"; type {separated!r}" if separated != argument else ""
             raise ConfigError(
-                f"zip must have a list of values for {key}, got {argument!r}."
+                f"zip must have a list of values for {key}, got {argument!r}{hint}."
             ) from error
         name = key_of(override.get_key_element())
         if name in columns:

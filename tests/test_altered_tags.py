@@ -125,9 +125,30 @@ def test_a_finished_run_with_another_status_is_named(inside, sweep, run, status)
     said = f"it is {status}, but the run is completed"
     check_refused(inside, uses(sweep), said)
     check_refused(inside, [["predict", run.run_id, "rows.csv"]], said)
-    done = inside("verify", sweep.run_id)
-    assert (done.returncode, said in done.stdout) == (1, True)
+    for command in ("verify", "reproduce"):
+        done = inside(command, sweep.run_id)
+        assert (done.returncode, said in done.stdout) == (1, True)
     check_mended(inside, sweep, uses(sweep))
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        (
+            "UPDATE tags SET value = 'stalled' WHERE key = 'bpexp.outcome'",
+            "The outcome was altered",
+        ),
+        ("UPDATE params SET value = '7' WHERE key = 'epochs'", "parameter epochs was altered"),
+        ("UPDATE tags SET value = '{}' WHERE key = 'bpexp.digests'", "bpexp.digests was altered"),
+        ("UPDATE runs SET lifecycle_stage = 'deleted' WHERE 1", "is deleted, or moved"),
+    ],
+)
+def test_reproduce_finds_what_verify_finds(inside, sweep, run, statement, said):
+    execute(statement, run.run_id)
+    assert inside("verify", sweep.run_id).returncode == 1
+    done = inside("reproduce", sweep.run_id)
+    assert done.returncode == 1
+    assert said in done.stdout
 
 
 def test_a_run_that_was_moved_into_a_sweep_is_named(inside, archive, sweep, run):

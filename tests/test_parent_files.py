@@ -91,9 +91,9 @@ def test_an_altered_plan_is_not_used(inside, archive, sweep, alter):
         assert done.stderr.startswith(f"bpexp: {said}")
     done = inside("reproduce", sweep.run_id)
     assert done.returncode == 1
-    identical, altered = done.stdout.splitlines()
-    assert identical == "2 of 2 runs identical to the bit."
-    assert altered.startswith(f"altered: {sweep.label}: {said}")
+    altered, identical = done.stdout.splitlines()
+    assert identical == "2 of 2 runs identical to the bit; 1 sweep altered."
+    assert altered.startswith(f"altered: {sweep.label}: plan.jsonl.gz was altered")
     assert archive.get(sweep.run_id).status == "FINISHED"
     done = inside(*SETTINGS, "reuse=true")
     assert done.returncode == 0, done.stderr

@@ -45,6 +45,7 @@ from bpexp.analysis.objective_choice import ObjectiveChoice
 from bpexp.analysis.options import ReportOptions
 from bpexp.config import schema
 from bpexp.config.compose import compose, compose_settings
+from bpexp.data import load
 from bpexp.fields.checks import ConfigError
 from bpexp.render import axes as plot_axes
 from bpexp.render.document import Heading, Table
@@ -69,9 +70,13 @@ def rows(runs):
 
 
 def reader(losses, files=None):
-    """Reads losses by a function, and the same files for every run."""
+    """Reads losses by a function, and the same files for every run, which was trained on XOR."""
+    config = schema.parse(compose([]))[0]
     return SimpleNamespace(
-        losses=losses, validation_losses=losses, artifact=lambda row, name: (files or {}).get(name)
+        losses=losses,
+        validation_losses=losses,
+        artifact=lambda row, name: (files or {}).get(name),
+        data=lambda row: (config, load(config.data)),
     )
 
 
@@ -689,12 +694,9 @@ def test_damaged_predictions_are_reported_in_one_sentence(table):
         answering(table)
 
 
-CONFIG = json.dumps(schema.plain(schema.parse(compose([]))[0])).encode()
-
-
 @pytest.mark.parametrize("weights", [b"", b"PK\x03\x04", b"W1"])
 def test_damaged_weights_are_reported_in_one_sentence(weights):
-    files = {"config.yaml": CONFIG, "weights.npz": weights}
+    files = {"weights.npz": weights}
     losses = reader(lambda rows, epochs: np.ones((len(rows), len(epochs))), files)
     with pytest.raises(ConfigError, match=r"^weights.npz of run 00000000 "):
         report.build(by_lr({0.1: [0.1, 0.2]}), "a sweep", {}, losses)
@@ -703,17 +705,17 @@ def test_damaged_weights_are_reported_in_one_sentence(weights):
 def test_weights_that_do_not_fit_the_data_have_no_surface():
     file = io.BytesIO()
     np.savez(file, W1=np.ones((3, 2)), b1=np.ones((1, 2)))
-    files = {"config.yaml": CONFIG, "weights.npz": file.getvalue()}
+    files = {"weights.npz": file.getvalue()}
     losses = reader(lambda rows, epochs: np.ones((len(rows), len(epochs))), files)
     assert report.build(by_lr({0.1: [0.1, 0.2]}), "a sweep", {}, losses).surfaces == []
 
 
 def xor_files():
-    """The configuration and the weights of a network on two inputs."""
+    """The weights of a network on two inputs."""
     file = io.BytesIO()
     shapes = {"W1": (2, 2), "W2": (2, 1), "b1": (1, 2), "b2": (1, 1)}
     np.savez(file, **{name: np.ones(shape) for name, shape in shapes.items()})
-    return {"config.yaml": CONFIG, "weights.npz": file.getvalue()}
+    return {"weights.npz": file.getvalue()}
 
 
 def surface_grid_of(runs, files):

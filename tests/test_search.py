@@ -292,9 +292,9 @@ def test_a_search_without_its_plan_is_not_taken_for_a_grid(inside, a_store, tmp_
     file.write_bytes(b"no plan")
     done = inside("reproduce", "latest")
     assert (done.returncode, done.stderr) == (1, "")
-    first, second = done.stdout.splitlines()
-    assert first == "2 of 2 runs identical to the bit."
-    assert re.match("altered: random lr, .*plan.jsonl.gz of random lr, .* was altered", second)
+    altered, identical = done.stdout.splitlines()
+    assert identical == "2 of 2 runs identical to the bit; 1 sweep altered."
+    assert re.match("altered: random lr, .*plan.jsonl.gz was altered", altered)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bpexp.fields.checks import ConfigError
+from bpexp.runs import record_digests
 from bpexp.tracking import spool
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
 
@@ -95,3 +96,18 @@ def test_a_truncated_file_is_reported_in_one_sentence():
 def test_a_sweep_id_that_is_a_path_is_rejected():
     with pytest.raises(ConfigError, match=r"got '\.\./x'"):
         spool.write("../x", [RUN])
+
+
+@pytest.mark.parametrize("name", ["0/a.npz", "runs"])
+def test_an_altered_file_or_metric_is_noticed_by_its_digest(name):
+    tags = {"bpexp.result": "1", "bpexp.config": "{}"}
+    tags["bpexp.digests"] = record_digests.of_run(tags, {"a.npz": b"12"}, {"final_loss": 0.5})
+    metrics = [MetricPoint("loss", 0.25, 1), MetricPoint("final_loss", 0.5, 0)]
+    run = replace(RUN, tags=tags, metrics=metrics, artifacts={"a.npz": b"12"})
+    file = spool.write(SWEEP, [run])
+    assert spool.read(file) == [run]
+    content = arrays(file)
+    altered = content[name].tobytes().replace(b"12", b"13").replace(b"final_", b"other_")
+    np.savez(file, **{**content, name: np.frombuffer(altered, np.uint8)})
+    with pytest.raises(ConfigError, match="is damaged; delete it to train"):
+        spool.read(file)

@@ -33,6 +33,8 @@ from bpexp.analysis.predictions import predictions
 from bpexp.analysis.race import RaceFinding
 from bpexp.analysis.surface import surface_grid, surfaces
 from bpexp.analysis.variance import Decomposition, decompose
+from bpexp.config.schema import TrainConfig
+from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError
 from bpexp.render import html, latex, markdown
 from bpexp.render.document import Document
@@ -222,6 +224,9 @@ class ArtifactReader(Protocol):
     def artifact(self, row: Any, name: str) -> bytes | None:
         """The content of an artifact of a run; None if it does not exist."""
 
+    def data(self, row: Any) -> tuple[TrainConfig, Dataset] | None:
+        """The configuration and the data of a run; None if the data are not those of the run."""
+
 
 def build(
     frame: "pd.DataFrame",
@@ -271,8 +276,8 @@ def build(
         best_per=best_per,
         effects=() if findings.is_race else effects(findings),
         curves=_curves(findings, reader, seed),
-        surfaces=surfaces(findings, reader.artifact),
-        surface_grid=surface_grid(findings, reader.artifact),
+        surfaces=surfaces(findings, reader.artifact, reader.data),
+        surface_grid=surface_grid(findings, reader.artifact, reader.data),
         predictions=predictions(findings, reader.artifact),
         environment=environment,
         plan=planning.sentence(findings, options.detect) if options.detect else "",

@@ -1,6 +1,7 @@
 """Build a report on runs of an MLflow store."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from bpexp.analysis.lr_range import LrRange
 from bpexp.analysis.options import DEFAULTS, ReportOptions
 from bpexp.analysis.report import Report, build
 from bpexp.analysis.trials import Trials
+from bpexp.config.schema import TrainConfig
+from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError
 from bpexp.render import markdown
 from bpexp.render.wording import counted
@@ -32,6 +35,7 @@ from bpexp.tracking import log_artifacts, lookup, run_tables, stored_results
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_tracker
 from bpexp.tracking.reading import Parts, Query, StoredRun
+from bpexp.tracking.unreadable import UnreadableRunError
 from bpexp.typing import Array
 
 ENVIRONMENT_TAGS = (
@@ -81,6 +85,19 @@ class RunFiles:
         """
         found = self._checked_runs([row["run_id"]])
         return self.archive.file_if_any(found[0], name) if found else None
+
+    def data(self, row: Any) -> tuple[TrainConfig, Dataset] | None:
+        """The configuration and the data of a run.
+
+        None if the run has no artifacts, or if the data are missing or have changed.
+
+        Raises:
+            ConfigError: The artifacts of the run are not those that were written.
+        """
+        for run in self._checked_runs([row["run_id"]]):
+            with suppress(UnreadableRunError):
+                return stored_results.config_of(run, self.archive)
+        return None
 
     def _of_each(self, rows: pd.DataFrame, epochs: Array, losses_at: LossesAt) -> Array:
         """Losses of runs at the given epochs; nan for a run that is not in the store."""

@@ -11,8 +11,7 @@ import pandas as pd
 from bpexp.analysis.findings import Findings, Summary, best_first, representative_runs
 from bpexp.analysis.groups import SWEEP
 from bpexp.analysis.words import number
-from bpexp.config.schema import parse_train
-from bpexp.data import load
+from bpexp.config.schema import TrainConfig
 from bpexp.data.dataset import Dataset
 from bpexp.fields.checks import ConfigError
 from bpexp.runs.objective import Objective
@@ -33,6 +32,8 @@ MAX_LEVELS = 6
 
 ReadArtifact = Callable[[Any, str], bytes | None]
 """A function (row of a run, file name) -> content; None if the file does not exist."""
+ReadData = Callable[[Any], tuple[TrainConfig, Dataset] | None]
+"""A function (row of a run) -> configuration and data; None if the data are not its own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,33 +80,37 @@ class SurfaceGrid:
     others: Mapping[str, str]
 
 
-def surfaces(findings: Findings, read_artifact: ReadArtifact) -> list[Surface]:
+def surfaces(findings: Findings, read_artifact: ReadArtifact, read_data: ReadData) -> list[Surface]:
     """Compute the surfaces of the best, the median and the worst run that did not diverge.
 
     Args:
         findings: The ranked groups.
         read_artifact: Reads an artifact of a run.
+        read_data: Reads the configuration and the data of a run.
 
     Returns:
-        One surface per run. Runs are left out if their data do not have exactly two inputs, if
-        their data or artifacts are missing, or if the weights do not fit the data.
+        One surface per run. Runs are left out if their data do not have exactly two inputs, or if
+        their data or artifacts are missing or have changed.
 
     Raises:
         ConfigError: A weights.npz is damaged.
     """
     computed = [
-        _surface(f"{rank} run, {_result(findings.objective, row)}", row, read_artifact, GRID)
+        _surface(_title(rank, row, findings), row, read_artifact, read_data, GRID)
         for rank, row in representative_runs(findings)
     ]
     return [surface for surface in computed if surface is not None]
 
 
-def surface_grid(findings: Findings, read_artifact: ReadArtifact) -> SurfaceGrid | None:
+def surface_grid(
+    findings: Findings, read_artifact: ReadArtifact, read_data: ReadData
+) -> SurfaceGrid | None:
     """Compute the surface of the best run with each combination of two settings.
 
     Args:
         findings: The ranked groups.
         read_artifact: Reads an artifact of a run.
+        read_data: Reads the configuration and the data of a run.
 
     Returns:
         The grid over the first two settings that vary where all others are as in the best group;
@@ -135,7 +140,7 @@ def surface_grid(findings: Findings, read_artifact: ReadArtifact) -> SurfaceGrid
         return None
     cells: dict[tuple[int, int], Surface] = {}
     for place, summary in drawn.items():
-        found = _surface_of_best(findings, summary, read_artifact)
+        found = _surface_of_best(findings, summary, read_artifact, read_data)
         if found is not None:
             cells[place] = found
         elif not cells:
@@ -170,13 +175,13 @@ def _levels(findings: Findings, summaries: Sequence[Summary], key: str) -> list[
 
 
 def _surface_of_best(
-    findings: Findings, summary: Summary, read_artifact: ReadArtifact
+    findings: Findings, summary: Summary, read_artifact: ReadArtifact, read_data: ReadData
 ) -> Surface | None:
     """The surface of the best run of a group, which the ranking names."""
     for row_index in best_first([summary.group], findings.objective)[:1]:
         row = summary.group.table.frame.iloc[row_index]
         title = _value(findings.objective, row)
-        return _surface(title, row, read_artifact, CELL_GRID)
+        return _surface(title, row, read_artifact, read_data, CELL_GRID)
     return None
 
 
@@ -187,14 +192,19 @@ def _value(objective: Objective, row: "pd.Series[Any]") -> str:
     return number(float(row[objective.metric]))
 
 
-def _result(objective: Objective, row: "pd.Series[Any]") -> str:
-    """What the run is ranked by, with its value."""
-    value = _value(objective, row)
-    return value if value == "not converged" else f"{objective.label} {value}"
+def _title(rank: str, row: "pd.Series[Any]", findings: Findings) -> str:
+    """The rank of the run, and what it is ranked by with its value."""
+    value = _value(findings.objective, row)
+    result = value if value == "not converged" else f"{findings.objective.label} {value}"
+    return f"{rank} run, {result}"
 
 
 def _surface(
-    title: str, row: "pd.Series[Any]", read_artifact: ReadArtifact, n_points: int
+    title: str,
+    row: "pd.Series[Any]",
+    read_artifact: ReadArtifact,
+    read_data: ReadData,
+    n_points: int,
 ) -> Surface | None:
     """Compute the surface of one run.
 
@@ -202,6 +212,7 @@ def _surface(
         title: Its title.
         row: The row of the run in the table.
         read_artifact: Reads an artifact of the run.
+        read_data: Reads its configuration and data.
         n_points: Number of grid points along each input.
 
     Returns:
@@ -210,16 +221,10 @@ def _surface(
     Raises:
         ConfigError: The weights.npz is damaged.
     """
-    content = read_artifact(row, "config.yaml")
-    if content is None:
+    found = read_data(row)
+    if found is None or found[1].X.shape[1] != 2:
         return None
-    try:
-        config = parse_train(artifact_files.mapping(content, "config.yaml"))
-        dataset = load(config.data)
-    except ConfigError:
-        return None
-    if dataset.X.shape[1] != 2:
-        return None
+    config, dataset = found
     weights = read_artifact(row, "weights.npz")
     if weights is None:
         return None
@@ -227,7 +232,7 @@ def _surface(
     try:
         layers = layers_of(make_network(config, dataset), arrays)
     except ConfigError:
-        # The data have changed since the run was trained.
+        # Those of another network.
         return None
     x, y = (_axis(dataset.X[:, column], n_points) for column in (0, 1))
     points = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)

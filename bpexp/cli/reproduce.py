@@ -42,12 +42,13 @@ def main(arguments: Sequence[str]) -> int:
         for run in sweeps:
             try:
                 found = trajectory.check(run, archive, options.engine, options.n_jobs)
+            except AlteredFileError:
+                # That is named already.
+                continue
             except ConfigError as error:
-                is_altered = isinstance(error, AlteredFileError)
-                finding = Finding.ALTERED if is_altered else Finding.UNREADABLE
                 # The verdicts on its runs are shown already, and other sweeps may follow.
-                show(f"{finding}: {run.label}: {error}")
-                status = status or (1 if is_altered else BAD_INPUT)
+                show(f"{Finding.UNREADABLE}: {run.label}: {error}")
+                status = status or BAD_INPUT
                 continue
             for checked in found:
                 show(checked.sentence)

@@ -35,6 +35,10 @@ def alterations(
     expected = result_artifacts(result, job.dataset)
     found = [integrity.config_problem(run, job.config, archive)]
     found += integrity.param_problems(run, job.config)
+    if run.outcome != result.outcome:
+        found.append(
+            f"The outcome was altered: it is {run.outcome!r}, training gives {result.outcome}."
+        )
     files = [_file_problem(run, archive, name, content) for name, content in expected.items()]
     # Only altered artifacts are read a second time.
     swapped = _swapped(run, archive) if any(files) else ""

@@ -61,7 +61,7 @@ def reproduce(
     n_jobs: int,
     show: Callable[[str], object],
 ) -> int:
-    """Verify runs and report what was found.
+    """Check sweeps and runs, train the runs again, and report what was found.
 
     Args:
         archive: The experiment.
@@ -87,9 +87,12 @@ def reproduce(
     runs = list(select_runs(archive, named))
     if not runs:
         raise ConfigError("There are no finished runs to reproduce.")
-    counts = _show_verdicts(verify(archive, runs, engine, n_jobs), archive, show)
-    show(_summary(counts, "identical to the bit"))
-    return _exit_status(counts)
+    of_runs = _show_verdicts(verify(archive, runs, engine, n_jobs), archive, show)
+    run_ids = [(run.parent, run.run_id) for run in runs]
+    of_sweeps = _show_verdicts(_check_sweeps(archive, named, run_ids), archive, show)
+    of_sweeps.pop(Finding.UNTRACKED, 0)
+    show(_summary(of_runs, "identical to the bit", of_sweeps))
+    return _exit_status(of_runs + of_sweeps)
 
 
 def verify_stored(
@@ -108,24 +111,35 @@ def verify_stored(
     Raises:
         ConfigError: There are no runs, and no sweeps that have stored none.
     """
-    sweeps = (
-        [run for run in named if run.is_sweep]
-        if named
-        else archive.search(_SWEEPS, sweep_integrity.TO_CHECK)
-    )
-    finished: defaultdict[str | None, set[str]] = defaultdict(set)
-    run_ids = []
-    for run in select_runs(archive, named, NO_PARTS):
-        finished[run.parent].add(run.run_id)
-        run_ids.append(run.run_id)
-    of_runs = _show_verdicts(check_stored(archive, run_ids), archive, show)
-    of_sweeps = _show_verdicts(check_sweeps(archive, sweeps, finished), archive, show)
+    run_ids = [(run.parent, run.run_id) for run in select_runs(archive, named, NO_PARTS)]
+    checked = check_stored(archive, [run_id for _, run_id in run_ids])
+    of_runs = _show_verdicts(checked, archive, show)
+    of_sweeps = _show_verdicts(_check_sweeps(archive, named, run_ids), archive, show)
     n_untracked = of_sweeps.pop(Finding.UNTRACKED, 0)
     if of_runs or of_sweeps:
         show(_summary(of_runs, "match their digests", of_sweeps))
     elif not n_untracked:
         raise ConfigError("There are no finished runs to verify.")
     return _exit_status(of_runs + of_sweeps)
+
+
+def _check_sweeps(
+    archive: Archive, named: Sequence[StoredRun], run_ids: Iterable[tuple[str | None, str]]
+) -> Iterator[Verdict]:
+    """Check the sweeps among those that a user named, or all, and whether they lack runs.
+
+    Args:
+        archive: The experiment.
+        named: Runs and sweeps of it; empty for all.
+        run_ids: The id of the sweep and that of the run of each run that ``select_runs`` finds.
+    """
+    finished: defaultdict[str | None, set[str]] = defaultdict(set)
+    for sweep, run_id in run_ids:
+        finished[sweep].add(run_id)
+    sweeps = [run for run in named if run.is_sweep]
+    if not named:
+        sweeps = archive.search(_SWEEPS, sweep_integrity.TO_CHECK)
+    return check_sweeps(archive, sweeps, finished)
 
 
 def _show_verdicts(

@@ -1,4 +1,4 @@
-"""Checks stored runs against their digests, or by training them again and comparing every bit."""
+"""Checks stored runs against their digests, and by training them again and comparing every bit."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,13 +9,14 @@ from bpexp.fields.checks import ConfigError
 from bpexp.nn import arithmetic
 from bpexp.reproduce.alterations import alterations
 from bpexp.reproduce.compare import Difference, difference
-from bpexp.runs import environment, identity, run_tags
-from bpexp.runs.result import Failure, Outcome
+from bpexp.runs import environment, identity, record_digests, run_tags
+from bpexp.runs.result import Failure, Outcome, TrainResult
 from bpexp.sweeps import integrity, resume, sweep_integrity
 from bpexp.sweeps.executors import make_batches
 from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.integrity import status_problem
 from bpexp.sweeps.job import Job, JobResult
+from bpexp.sweeps.run_record import digests_of
 from bpexp.sweeps.stored_pages import map_pages
 from bpexp.tracking import logged_curves
 from bpexp.tracking.archive import Archive
@@ -180,7 +181,9 @@ class _Repeat:
 def verify(
     archive: Archive, runs: Sequence[StoredRun], engine: str, n_jobs: int
 ) -> Iterator[Verdict]:
-    """Train runs again and compare; runs with equal identities are trained once.
+    """Check runs against their digests, train them again and compare.
+
+    Runs with equal identities are trained once.
 
     Args:
         archive: Where the runs are stored.
@@ -191,6 +194,10 @@ def verify(
     Yields:
         A verdict on each run, in the order in which they are ready.
     """
+    checked = {
+        verdict.run.run_id: verdict
+        for verdict in check_stored(archive, [run.run_id for run in runs])
+    }
     repeats: dict[tuple[str, int | None], _Repeat] = {}
     for run in runs:
         try:
@@ -214,11 +221,9 @@ def verify(
             for batch in make_batches(jobs, engine, executor.n_workers, until)
         ]
         for results in executor.map(batches):
-            compared = [(run, one) for one in results for run in by_index[one.job.index].stored]
-            trained = {run.run_id: one for run, one in compared}
-            pages = logged_curves.pages(archive.reader, [run for run, _ in compared])
-            for run, curves in chain.from_iterable(pages):
-                yield _judge(run, trained[run.run_id], archive, curves)
+            for one in results:
+                for run in by_index[one.job.index].stored:
+                    yield _judge(run, one, archive, checked[run.run_id])
 
 
 def _pruned_at(run: StoredRun, archive: Archive) -> int | None:
@@ -232,16 +237,28 @@ def _pruned_at(run: StoredRun, archive: Archive) -> int | None:
         return max(1, int(run.metrics.get("epochs_run", 1)))
 
 
-def _judge(run: StoredRun, trained: JobResult, archive: Archive, curves: Curves) -> Verdict:
+def _judge(run: StoredRun, trained: JobResult, archive: Archive, checked: Verdict) -> Verdict:
+    """Compare a stored run with the same run trained again.
+
+    Args:
+        run: The stored run.
+        trained: The result of the new training.
+        archive: Where the run is stored.
+        checked: The verdict of ``check_stored``.
+    """
     job, result = trained.job, trained.result
     if isinstance(result, Failure):
         reason = f"training failed: {result.reason}."
         return Verdict(run, Finding.DIFFERENT, reason)
     digest = identity.of_result(result)
     if run.tags.get(run_tags.RESULT) == digest:
-        altered = alterations(run, archive, job, result, curves)
-        finding = Finding.ALTERED if altered else Finding.IDENTICAL
-        return Verdict(run, finding, " ".join(altered))
+        is_intact = checked.finding is Finding.IDENTICAL
+        # Then the files and metrics have their digests, which are those of the new result.
+        recorded = record_digests.parse(run.tags.get(run_tags.DIGESTS, ""))
+        if is_intact and recorded.items() <= digests_of(job, result, run.tags).items():
+            return Verdict(run, Finding.IDENTICAL)
+        explanation = " ".join(_alterations(run, archive, job, result)) or checked.explanation
+        return Verdict(run, Finding.ALTERED if explanation else Finding.IDENTICAL, explanation)
     try:
         stored = result_of(run, archive)
     except UnreadableRunError as error:
@@ -254,6 +271,16 @@ def _judge(run: StoredRun, trained: JobResult, archive: Archive, curves: Curves)
     matches_digest = stored.digest == run.tags.get(run_tags.RESULT)
     explanation = _sentence(difference(stored, result), matches_digest)
     return Verdict(run, Finding.DIFFERENT, explanation)
+
+
+def _alterations(run: StoredRun, archive: Archive, job: Job, result: TrainResult) -> list[str]:
+    """See ``alterations``; reads the other parts of a run."""
+    pages = logged_curves.pages(archive.reader, archive.reader.get([run.run_id]))
+    return [
+        sentence
+        for whole, curves in chain.from_iterable(pages)
+        for sentence in alterations(whole, archive, job, result, curves)
+    ]
 
 
 def _sentence(difference: Difference, matches_digest: bool) -> str:

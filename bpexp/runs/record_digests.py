@@ -125,6 +125,24 @@ def parse(value: str) -> Mapping[str, str]:
     return found if is_valid else {}
 
 
+def match_values(tags: Tags, metrics: Mapping[str, float]) -> bool:
+    """Whether metrics, configuration and arithmetic of a run have the digests in its tags."""
+    recorded = parse(tags.get(run_tags.DIGESTS, ""))
+    settings = of_settings_tags(tags)
+    if recorded.get(TAGS_KEY, settings) != settings:
+        return False
+    return recorded.get(METRICS_KEY) == of_metrics(tags, metrics)
+
+
+def match_files(tags: Tags, files: Mapping[str, bytes]) -> bool:
+    """Whether a run has all files with a digest in its tags, and each has its digest."""
+    recorded = parse(tags.get(run_tags.DIGESTS, ""))
+    return all(
+        name in files and of_file(tags, name, files[name]) == recorded[name]
+        for name in file_names(recorded)
+    )
+
+
 def file_names(digests: Mapping[str, str]) -> list[str]:
     """The names of the files that have a digest, from the result of ``parse``."""
     return [name for name in digests if name not in (METRICS_KEY, NAMES_KEY, TAGS_KEY)]

@@ -153,10 +153,7 @@ def has_recorded_files(run: StoredRun, files: Mapping[str, bytes]) -> bool:
     required = _ALWAYS_RECORDED | ({"validation.npz"} if is_validated else set())
     if not required.issubset(names) or set(names).isdisjoint(predictions_file.NAMES):
         return False
-    return has_recorded_values(run) and all(
-        name in files and record_digests.of_file(run.tags, name, files[name]) == recorded[name]
-        for name in names
-    )
+    return has_recorded_values(run) and record_digests.match_files(run.tags, files)
 
 
 def has_recorded_values(run: StoredRun) -> bool:
@@ -165,12 +162,7 @@ def has_recorded_values(run: StoredRun) -> bool:
     Args:
         run: The run, with its digests, metrics and the tags of ``TO_CHECK``.
     """
-    recorded = record_digests.parse(run.tags.get(run_tags.DIGESTS, ""))
-    settings = record_digests.of_settings_tags(run.tags)
-    if recorded.get(record_digests.TAGS_KEY, settings) != settings:
-        return False
-    digest = record_digests.of_metrics(run.tags, run.metrics)
-    return recorded.get(record_digests.METRICS_KEY) == digest
+    return record_digests.match_values(run.tags, run.metrics)
 
 
 def status_problem(run: StoredRun) -> str:

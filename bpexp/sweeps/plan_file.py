@@ -1,7 +1,8 @@
 """The plan of a sweep as a file: stored when the sweep starts, read when it is resumed.
 
 The file is gzipped lines of JSON. The first line holds the runtime settings, the keys that vary,
-the study, the version of the arithmetic and a digest of the identities of all runs; each further
+the study, the version of the arithmetic, a digest of the identities of all runs and one of the
+names of the columns and classes of their data; each further
 line holds the configuration of one job, as ``identity.canonical_json`` writes it. The first line
 and the lines of each generation are separate members of the gzip file, which read as one text.
 """
@@ -21,7 +22,7 @@ from bpexp.data import DataConfig, Dataset, load
 from bpexp.fields.checks import ConfigError
 from bpexp.guards import passwords
 from bpexp.nn.arithmetic import VERSION
-from bpexp.runs import identity
+from bpexp.runs import identity, record_digests
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, PlannedSearch, restore_jobs
 from bpexp.sweeps.rungs import Rung
@@ -67,6 +68,7 @@ def _head(plan: Plan, identities: str) -> str:
         "varying": plan.varying,
         "arithmetic": VERSION,
         "identities": identities,
+        "names": _digest_of_names(plan),
         "study": plan.study,
         "study_rows": [[name, sum(1 for _ in jobs)] for name, jobs in rows] if plan.study else [],
         "extensions": plan.extensions,
@@ -107,6 +109,12 @@ def from_bytes(content: bytes, load_data: Callable[[DataConfig], Dataset] = load
     if head.get("identities") != _digest_of_identities(plan):
         what = "data have" if head.get("arithmetic") == VERSION else "data and arithmetic have"
         raise ConfigError(f"The {what} changed since this sweep started; start a new sweep.")
+    names = _digest_of_names(plan)
+    if head.get("names", names) != names:
+        raise ConfigError(
+            "The columns or classes of the data have other names than when this sweep started; "
+            "name them as then, or start a new sweep."
+        )
     return plan
 
 
@@ -186,6 +194,13 @@ def _unpacked(content: bytes) -> bytes:
     if len(unpacked) > MAX_BYTES:
         raise ValueError("more than a gigabyte")
     return unpacked
+
+
+def _digest_of_names(plan: Plan) -> str:
+    """A digest of the names of the columns and classes of each data set, which identities lack."""
+    datasets = {id(job.dataset): job.dataset for job in plan.jobs}.values()
+    names = " ".join(record_digests.of_names(dataset) for dataset in datasets)
+    return hashlib.sha256(names.encode()).hexdigest()
 
 
 def _digest_of_identities(plan: Plan) -> str:

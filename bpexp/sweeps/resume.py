@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from bpexp.config.compose import composer
 from bpexp.fields.checks import ConfigError
-from bpexp.runs import identity, metrics, run_tags
+from bpexp.runs import identity, metrics, record_digests, run_tags
+from bpexp.runs.record_digests import NAMES_KEY
 from bpexp.runs.result import Outcome
 from bpexp.runs.run_tags import IDENTITY, OUTCOME, RESULT
 from bpexp.sweeps import integrity, plan_file, sweep_integrity
@@ -266,29 +267,39 @@ def _checked(
     """
     checks: list[_CheckedRun] = []
     used = (*_USED, run_tags.linked_sweep(sweep))
-    for run, is_as_recorded in map_pages(partial(_check_page, used=used), archive, run_ids):
-        if is_as_recorded:
-            checks.append(_CheckedRun(run, ""))
-            continue
-        problem = integrity.artifact_problem(run, archive, jobs[run.tags[IDENTITY]][0])
+    for run, is_as_recorded, names in map_pages(partial(_check_page, used=used), archive, run_ids):
+        job, problem = jobs[run.tags[IDENTITY]][0], ""
+        if not is_as_recorded:
+            problem = integrity.artifact_problem(run, archive, job)
+        elif names not in ("", record_digests.of_names(job.dataset)):
+            problem = "The columns or classes of its data have other names."
         checks.append(_CheckedRun(_with_tags(run, used), problem))
     return checks
 
 
-def _check_page(
-    archive: Archive, run_ids: Sequence[str], used: Collection[str]
-) -> list[tuple[StoredRun, bool]]:
-    """The complete ones of some runs, and whether each is as it was recorded.
+class _PageRun(NamedTuple):
+    """A complete run, whether it is as it was recorded, and the digest of the names of its data."""
 
-    Those that are have only the tags ``used``: all tags of a large sweep need much memory.
+    run: StoredRun
+    is_as_recorded: bool
+    names: str
+
+
+def _check_page(archive: Archive, run_ids: Sequence[str], used: Collection[str]) -> list[_PageRun]:
+    """The complete ones of some runs.
+
+    Those that are as they were recorded have only the tags ``used``: all tags of a large sweep
+    need much memory.
     """
     tags = {*(NEEDED.tags or ()), *used}
     runs = list(_complete(archive.reader.get(run_ids, replace(NEEDED, tags=tags))))
-    is_recorded = archive.for_each(runs, partial(integrity.is_as_recorded, archive=archive))
-    return [
-        (_with_tags(run, used) if is_as_recorded else run, is_as_recorded)
-        for run, is_as_recorded in zip(runs, is_recorded, strict=True)
-    ]
+    return archive.for_each(runs, partial(_check_one, archive=archive, used=used))
+
+
+def _check_one(run: StoredRun, archive: Archive, used: Collection[str]) -> _PageRun:
+    names = record_digests.parse(run.tags.get(run_tags.DIGESTS, "")).get(NAMES_KEY, "")
+    is_as_recorded = integrity.is_as_recorded(run, archive)
+    return _PageRun(_with_tags(run, used) if is_as_recorded else run, is_as_recorded, names)
 
 
 def _with_tags(run: StoredRun, used: Iterable[str]) -> StoredRun:

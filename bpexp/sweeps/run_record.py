@@ -128,6 +128,19 @@ class RunRecorder:
         return started, min(max(started, span.ended), now)
 
 
+def digests_of(job: Job, result: TrainResult, tags: Mapping[str, str]) -> Mapping[str, str]:
+    """The digests that a run of a job with this result is recorded with, by name.
+
+    Args:
+        job: The job.
+        result: Its result.
+        tags: The tags of the run.
+    """
+    files = {"config.yaml": config_documents(job.config)[1]}
+    files |= result_artifacts(result, job.dataset)
+    return record_digests.parse(record_digests.of_run(tags, files, result.metrics, job.dataset))
+
+
 def config_documents(config: TrainConfig) -> tuple[dict[str, str], bytes]:
     """A configuration as MLflow parameters, and as a YAML document."""
     settings = _settings(config)

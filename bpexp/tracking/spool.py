@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from bpexp.fields.checks import ConfigError
+from bpexp.runs import record_digests, run_tags
 from bpexp.tracking import durable, output_directory
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
 
@@ -87,16 +88,31 @@ def read(file: Path) -> list[RunRecord]:
     """The runs of a file.
 
     Raises:
-        ConfigError: The file is malformed, or cannot be read.
+        ConfigError: The file is malformed, was altered, or cannot be read.
     """
     try:
         content = file.read_bytes()
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
+    damaged = ConfigError(f"{file} is damaged; delete it to train the runs in it again.")
     try:
-        return from_bytes(content)
+        runs = from_bytes(content)
     except _MALFORMED as error:
-        raise ConfigError(f"{file} is damaged; delete it to train the runs in it again.") from error
+        raise damaged from error
+    if not all(map(_is_as_recorded, runs)):
+        raise damaged
+    return runs
+
+
+def _is_as_recorded(run: RunRecord) -> bool:
+    """Whether the files, metrics and tags of a run have their digests; a failed run has none."""
+    if run_tags.DIGESTS not in run.tags:
+        return run_tags.RESULT not in run.tags
+    # The points of curves have the numbers of their epochs.
+    metrics = {point.key: point.value for point in run.metrics if point.step == 0}
+    return record_digests.match_values(run.tags, metrics) and record_digests.match_files(
+        run.tags, run.artifacts
+    )
 
 
 def remove(file: Path) -> None:

@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,6 +177,9 @@ def _sweep(arguments: Sequence[str], target: Any, settings: dict[str, Settings])
             return _searched(typed, search_config, job_composer)
     composed = compose_jobs(arguments, settings)
     plan, _ = plan_grid(composed, arguments, lambda index: flatten(composed[index]))
+    if settings:
+        # The arguments alone are another sweep.
+        plan = replace(plan, overrides=())
     if plan.is_race:
         race.check_no_seed([*sweep_files.jobs(arguments, job_composer), list(settings)])
     return _run(plan, job_composer)

@@ -379,6 +379,28 @@ def test_an_interrupted_cluster_yields_the_batches_that_have_ended(address):
         assert sorted(received) == [0, 1, 2]
 
 
+@pytest.mark.long
+def test_a_cluster_that_is_cancelled_while_batches_are_sent_yields_nothing(address):
+    endless = replace(two_jobs()[1], index=0)
+    n_iterations = 0
+
+    class Batches(list):
+        """Batches that cancel the executor when it sends the first one."""
+
+        def __iter__(self):
+            nonlocal n_iterations
+            n_iterations += 1
+            for batch in super().__iter__():
+                if n_iterations == 2:
+                    executor.cancel()
+                yield batch
+
+    with DaskExecutor(address, 30.0) as executor:
+        assert list(executor.map(Batches([Batch((endless,), "compiled")]))) == []
+        assert n_iterations == 2
+        assert len(train_all(executor, [Batch((job,), "compiled") for job in make_jobs(2)])) == 2
+
+
 @pytest.mark.parametrize("engine", ["numpy", "compiled"])
 def test_a_cancelled_executor_starts_nothing(executor, engine):
     received = []

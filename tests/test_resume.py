@@ -653,6 +653,13 @@ def test_a_broken_plan_file_is_an_error_of_one_sentence(content):
         plan_file.from_bytes(content)
 
 
+def test_a_sweep_of_settings_from_python_stores_no_part_of_them_as_overrides(a_store):
+    """Without its plan it would be resumed as another sweep."""
+    bpexp.sweep("lr=0.1,1", epochs=[5, 6])
+    (whole,) = sweeps()
+    assert "bpexp.overrides" not in whole.data.tags
+
+
 def test_a_sweep_stores_overrides_and_environment(inside, tmp_path):
     uri = f"sqlite:///{tmp_path}/outputs/mlflow.db"
     done = inside("-m", "lr=0.1,1", "epochs=5", f"tracking.uri={uri}")

@@ -28,7 +28,7 @@ from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError
 from bpexp.render import markdown
 from bpexp.render.wording import counted
-from bpexp.runs import run_tags
+from bpexp.runs import predictions_file, run_tags
 from bpexp.runs.objective import Objective
 from bpexp.sweeps import integrity, metric_differences, sweep_integrity
 from bpexp.tracking import log_artifacts, lookup, run_tables, stored_results
@@ -42,7 +42,7 @@ ENVIRONMENT_TAGS = (
     "bpexp.python", "bpexp.platform", "bpexp.processor", "bpexp.version.", "bpexp.git.",
 )  # fmt: skip
 """Prefixes of the tags that describe the environment of a run."""
-_RESULT_FILES = {"losses.npz", "predictions.csv", "weights.npz"}
+_RESULT_FILES = {"losses.npz", "weights.npz", *predictions_file.NAMES}
 _DIGESTS = integrity.TO_CHECK.tags
 _METRICS = Parts(params=(), tags=_DIGESTS, data=False)
 _ONLY_TAGS = Parts(params=(), metrics=(), data=False)

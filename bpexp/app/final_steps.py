@@ -1,7 +1,7 @@
-"""What only some runs and sweeps do at their end: plots, studies, sentences, the export.
+"""The steps at the end of a run or sweep: study, summary with plots, sentences, export.
 
 What a step needs is imported when it is taken: SciPy, matplotlib and pandas take longer to import
-than many sweeps to train, and a single run reads nothing back from its store.
+than many sweeps to train.
 """
 
 from collections.abc import Sequence

@@ -66,14 +66,14 @@ class ResumeRequest:
 
 
 @dataclass(frozen=True)
-class _StoredPlan:
+class StoredPlan:
     """The plan of a sweep before it is extended, and its file, if it has one."""
 
     plan: Plan
     file: bytes | None
 
     @classmethod
-    def of(cls, sweep: StoredRun, archive: Archive) -> "_StoredPlan":
+    def of(cls, sweep: StoredRun, archive: Archive) -> "StoredPlan":
         """Read the plan of a sweep."""
         # The file first: an extension in between is then noticed, and not overwritten.
         file = archive.file_if_any(sweep, plan_file.NAME)
@@ -92,7 +92,7 @@ class Continuation:
 
     request: ResumeRequest
     plan: Plan
-    before: _StoredPlan | None = None
+    before: StoredPlan | None = None
 
     def dry_run(self, reporter: Reporter) -> None:
         """Report what ``train`` would take; nothing is written.
@@ -113,6 +113,7 @@ class Continuation:
             reporter: Receives progress and results.
 
         Raises:
+            ConfigError: The sweep was extended meanwhile, or another process trains it.
             TrackingError: Runs cannot be written to the store; the message says how to resume.
         """
         request, store = self.request, self.request.archive.store
@@ -151,7 +152,7 @@ def resumed(request: ResumeRequest, reporter: Reporter) -> Continuation:
     """
     archive, sweep = request.archive, request.sweep
     resume.check_can_resume(sweep, has_ended=request.ended)
-    stored = _StoredPlan.of(sweep, archive)
+    stored = StoredPlan.of(sweep, archive)
     plan = _with_backend_and_budget(stored.plan, request)
     if not request.pruned or plan.trains_pruned:
         return Continuation(request, plan)
@@ -176,7 +177,7 @@ def extended(request: ResumeRequest, arguments: Sequence[str], reporter: Reporte
     """
     archive, sweep = request.archive, request.sweep
     resume.check_can_resume(sweep, has_ended=request.ended)
-    stored = _StoredPlan.of(sweep, archive)
+    stored = StoredPlan.of(sweep, archive)
     plan = extension.extended(stored.plan, arguments, composer())
     plan = _with_backend_and_budget(plan, request)
     n_added = len(plan.jobs) - len(stored.plan.jobs)

@@ -2,9 +2,9 @@
 
 The result digest of a run (the tag ``bpexp.result``) covers its losses, predictions and weights,
 the digests of its record (``bpexp.digests``) the bytes of its files and its metrics.
-``artifact_problem`` and ``problems_by_digests`` find out by the latter whether anything has
-changed, which takes no parsing. ``problems_by_recomputing``, which they call where something has,
-compares all numbers, and says which one was altered.
+``is_as_recorded`` finds out by the latter whether anything has changed, which takes no parsing.
+``artifact_problem`` and ``problems_by_digests`` ask it first, and call ``problems_by_recomputing``
+where something has: it compares all numbers, and says which one was altered.
 """
 
 from collections.abc import Mapping, Sequence

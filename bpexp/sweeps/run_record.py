@@ -32,7 +32,8 @@ def logged_epochs(epochs_run: int, points: int) -> tuple[int, ...]:
     """Choose the epochs whose losses are logged.
 
     Returns:
-        At most ``points`` epochs, counted from 1, evenly spaced, the first and last included.
+        At most ``points`` epochs, counted from 1, evenly spaced, the first and last included; none
+        if ``points`` is 0, and both if it is 1.
 
     >>> logged_epochs(1000, 5)
     (1, 251, 500, 750, 1000)

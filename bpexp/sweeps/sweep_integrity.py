@@ -113,7 +113,10 @@ def check_file(sweep: StoredRun, archive: Archive, name: str, content: bytes) ->
 
 
 def is_recorded(sweep: StoredRun, archive: Archive, name: str, content: bytes) -> bool:
-    """Whether a file of the parent run of a sweep has no digest, or this content."""
+    """Whether a file of the parent run of a sweep has no digest, or this content.
+
+    False if the digests of a sweep that has ended were deleted or damaged.
+    """
     if _lacks_digests(sweep):
         return False
     found = record_digests.of_sweep_file(name, content)

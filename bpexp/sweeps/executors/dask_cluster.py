@@ -277,7 +277,7 @@ class DaskExecutor(Executor):
         ]
 
     def _wait(self, wait: Callable[[float], T]) -> T:
-        """Call ``wait(seconds)`` until it returns.
+        """Call ``wait(seconds)`` until it returns, without Empty or TimeoutError.
 
         Raises:
             TimeoutError: No worker is left.
@@ -286,7 +286,7 @@ class DaskExecutor(Executor):
         if self._is_cancelled:
             try:
                 return wait(SECONDS_AFTER_CANCELLATION)
-            except TimeoutError as error:
+            except (Empty, TimeoutError) as error:
                 raise Cancelled from error
         self._is_waiting = True
         try:

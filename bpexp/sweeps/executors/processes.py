@@ -125,11 +125,16 @@ class Pool:
     Attributes:
         error: What ended ``run``, if not its end or ``stop``: a TerminatedWorkerError if a process
             died, an OSError if none can be started, or what a task raised.
+
+    Raises:
+        OSError: No process can be started.
     """
 
     error: BaseException | None = None
 
     def __init__(self, n_processes: int) -> None:
+        # joblib would warn, and use threads.
+        check_available()
         self._parallel = Parallel(
             n_processes, "loky", return_as="generator_unordered", batch_size=1,
             pre_dispatch=TASKS_PER_PROCESS * n_processes, max_nbytes=None,
@@ -184,7 +189,6 @@ class Pool:
 
         error = None
         try:
-            check_available()
             with interrupts_blocked():
                 finished = self._parallel(calls())
                 self._has_started.set()

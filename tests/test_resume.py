@@ -339,6 +339,18 @@ def test_no_command_uses_a_run_of_which_something_was_altered(trained, capsys):
     assert trained == [4, 4, 4]
 
 
+@pytest.mark.parametrize("reuse", [False, True])
+def test_a_run_with_an_altered_identity_is_named_and_replaced(reuse, trained, capsys):
+    altered, *_ = bpexp.sweep(seed=[1, 2], epochs=5, reuse=reuse).run_id
+    (parent,) = sweeps()
+    client_of().set_tag(altered, "bpexp.identity", "0" * 64)
+    capsys.readouterr()
+    assert resume(parent.info.run_id) == 0
+    assert f"({altered[:8]}) is trained again: " in capsys.readouterr().out
+    assert client_of().get_run(altered).info.lifecycle_stage == "deleted"
+    assert trained == [2, 1]
+
+
 def test_files_with_the_same_numbers_are_not_altered(trained):
     (run_id,) = bpexp.sweep(seed=[1], epochs=5).run_id
     with np.load(artifacts(run_id) / "weights.npz") as found:

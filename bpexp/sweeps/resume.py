@@ -202,17 +202,17 @@ def finished_runs(plan: Plan, sweep: str, archive: Archive, *, others: bool) -> 
     listed = list(archive.reader.search(archive.experiment_id, query, _ONLY_IDENTITY))
     ids = [run.run_id for run in listed if run.tags.get(IDENTITY) in jobs]
     checked = _checked(ids, jobs, sweep, archive)
-    assigned = _assigned(plan, jobs, sweep, checked)
+    found = _assigned(plan, jobs, sweep, checked)
+    if others and len(found.runs) < len(plan.jobs):
+        known = set(ids)
+        everywhere = _ids_of(jobs, FINISHED, archive)
+        unknown = [run_id for run_id in everywhere if run_id not in known]
+        elsewhere = _checked(unknown, jobs, sweep, archive)
+        # Those that the sweep has a link to come last: they are preferred.
+        found = _assigned(plan, jobs, sweep, [*elsewhere, *checked])
     strange = set(run.run_id for run in listed if run.parent == sweep).difference(ids)
-    assigned.damaged.extend(_altered(sorted(strange), archive))
-    if len(assigned.runs) == len(plan.jobs) or not others:
-        return assigned
-    known = set(ids)
-    everywhere = _ids_of(jobs, FINISHED, archive)
-    unknown = [run_id for run_id in everywhere if run_id not in known]
-    elsewhere = _checked(unknown, jobs, sweep, archive)
-    # Those that the sweep has a link to come last, and keep their jobs.
-    return _assigned(plan, jobs, sweep, [*elsewhere, *checked])
+    altered = _altered(sorted(strange), archive)
+    return found._replace(damaged=[*found.damaged, *altered])
 
 
 def stored_jobs(plan: Plan, sweep: str, archive: Archive, *, others: bool) -> Collection[int]:
@@ -246,7 +246,7 @@ def _ids_of(jobs: Container[str], query: Query, archive: Archive) -> list[str]:
 def _altered(run_ids: Sequence[str], archive: Archive) -> Iterator[tuple[StoredRun, str]]:
     """The altered ones of the runs of a sweep that have no job of it, and what was altered.
 
-    Their identity is another one. That of a run that was moved from another sweep is its own.
+    The identities of the others were not altered: these runs were moved here from another sweep.
     """
     for run in _complete(archive.reader.get(run_ids, NEEDED)):
         problem = integrity.artifact_problem(run, archive)
@@ -316,7 +316,7 @@ def _assigned(
         plan: The plan.
         jobs: The jobs, all or some of the plan, by the identity of their runs.
         sweep: The id of the sweep.
-        checked: The runs.
+        checked: The runs. The last of several that fit a job is used.
     """
     stopped = pruned_epochs(plan.rungs)
     own: dict[str, list[StoredRun]] = defaultdict(list)

@@ -67,6 +67,13 @@ def test_the_space_has_what_is_searched_what_is_fixed_and_the_replicates():
     ]  # fmt: skip
 
 
+def test_limits_of_whole_numbers_may_be_named():
+    (dimension,) = parsed("hidden=int(interval(end=8,start=2))").dimensions
+    assert (dimension.low, dimension.high) == (2, 8)
+    with pytest.raises(ConfigError, match=r"type 'hidden=int\(interval\(3,8\)\)'"):
+        parsed("hidden=int(interval(end=8.5,start=2.5))")
+
+
 def test_a_zip_is_one_choice_and_a_range_excludes_its_end():
     found = parsed("zip(lr=[0.1,1],hidden=[2,8])", "batch_size=tag(log,range(1,100))")
     assert found.point([1, 99]) == ("lr=1", "hidden=8", "batch_size=99")

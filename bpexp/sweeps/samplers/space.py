@@ -297,14 +297,14 @@ def _takes_integers(key: str) -> bool:
 
 def _check_whole_limits(key: str, typed: str) -> None:
     """Refuse limits of ``int(interval(low,high))`` that Hydra has cut, so that 2.5 became 2."""
-    limits = re.search(r"interval\(\s*(?:start=)?([^(),]+),\s*(?:end=)?([^(),]+)\)", typed)
-    if limits is None:
+    inside = re.search(r"interval\(([^()]*)\)", typed)
+    # A limit may have its name: interval(start=2,end=8).
+    limits = [text.rpartition("=")[2] for text in inside[1].split(",")] if inside else []
+    numbers = sorted(float(limit) for limit in limits)
+    if inside is None or all(number.is_integer() for number in numbers):
         return
-    low, high = (Decimal(limit.strip()) for limit in limits.groups())
-    first, last = math.ceil(low), math.floor(high)
-    if first == low and last == high:
-        return
-    whole = typed.replace(limits[0], f"interval({first},{last})")
+    first, last = math.ceil(numbers[0]), math.floor(numbers[-1])
+    whole = typed.replace(inside[0], f"interval({first},{last})")
     hint = f"; type {whole}" if first < last else ""
     raise ConfigError(f"{key} must have whole numbers as limits, got {typed}{hint}.")
 

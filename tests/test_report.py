@@ -569,6 +569,14 @@ def test_groups_are_compared_within_the_shorter_budget():
     assert comparison.difference.estimate == -2.5
 
 
+def test_groups_without_a_converged_run_are_tied_and_ordered_by_final_loss():
+    frame = converging({1: 100, 2: 100, 3: 100}, {1: [None] * 2, 2: [None] * 2, 3: [50, 60]})
+    frame.loc[frame["lr"] == 1, "final_loss"] = 0.4
+    found = built(frame).findings
+    assert [summary.group.settings["lr"] for summary in found.summaries] == ["3", "2", "1"]
+    assert found.ranks == [1, 2, 2]
+
+
 def test_a_run_that_did_not_converge_costs_its_budget():
     made = built(converging({1: 100}, {1: [10, 20, None, None]}))
     (line,) = made.figures["best_of_n"].axes[0].lines

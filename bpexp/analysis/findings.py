@@ -274,9 +274,13 @@ def find(grouped: Grouped, objective: Objective, seed: int, verdict: str | None 
     if is_race:
         summaries = [_with_anytime_intervals(summary, len(summaries)) for summary in summaries]
     horizon = min(group.max_epochs for group in grouped.groups)
-    ranked = sorted(
-        summaries, key=lambda summary: _ranking_key(summary, objective, horizon, is_race=is_race)
-    )
+
+    def key(summary: Summary) -> tuple[tuple[float, ...], float]:
+        scores, losses = (summary.group.scores(one) for one in (objective, FINAL_LOSS))
+        ranking_key = _ranking_key(summary, objective, horizon, is_race=is_race)
+        return ranking_key, objective.tie_key(scores, losses)
+
+    ranked = sorted(summaries, key=key)
     groups = [summary.group for summary in ranked]
     pairs = [(groups[0], other) for other in groups[1:] if min(len(groups[0]), len(other)) > 1]
     if is_race:

@@ -10,7 +10,6 @@ from bpexp.runs.objective import Objective, objectives
 from bpexp.sweeps import resume
 from bpexp.sweeps.race import replayed
 from bpexp.sweeps.race_result import RaceResult
-from bpexp.sweeps.ranking import SCORED
 from bpexp.sweeps.sweep_integrity import AlteredFileError
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
@@ -58,9 +57,6 @@ def find(
     if table is None or len(table) < len(plan.jobs):
         return RaceFinding(f"The race has not ended; bpexp resume {parent.short_id} goes on.")
     measured, outcomes = table[objective.metric].to_numpy(float), table["outcome"].to_numpy(object)
-    scores = [
-        score if outcome in SCORED else None
-        for score, outcome in zip(objective.scores(measured, outcomes), outcomes, strict=True)
-    ]
+    scores = objective.scores_to_tell(measured, outcomes)
     result = replayed(plan, lambda jobs: [scores[job.index] for job in jobs])
     return RaceFinding(result.verdict, result)

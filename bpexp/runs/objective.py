@@ -22,6 +22,7 @@ from bpexp.runs.result import Outcome
 from bpexp.typing import Array
 
 EPOCHS_TO_CONVERGE = "epochs_to_converge"
+_TOLD = frozenset(Outcome) - {Outcome.DIVERGED}
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,19 @@ class Objective:
             values = -values
         return np.where(np.isnan(values), np.inf, values)
 
+    def scores_to_tell(self, measured: Array, outcomes: Any) -> list[float | None]:
+        """Scores of runs as a sampler is told them: None for a run that diverged or has no result.
+
+        Args:
+            measured: The metric of each run, (n,); NaN where it is missing.
+            outcomes: The outcome of each run, (n,) of text.
+        """
+        scores = self.scores(measured, outcomes).tolist()
+        return [
+            score if outcome in _TOLD else None
+            for score, outcome in zip(scores, outcomes, strict=True)
+        ]
+
     def as_measured(self, score: float) -> float:
         """The value that has a score; the negation of scores of maximized metrics is undone."""
         # Subtract from 0.0 to avoid a negative zero.
@@ -148,6 +162,17 @@ class Objective:
         middle = ordered[quarter : len(ordered) - quarter]
         failed = float(np.isinf(ordered).mean())
         return center, float(middle.mean()), float(ordered.mean()), failed
+
+    def tie_key(self, scores: Array, final_losses: Array) -> float:
+        """What orders combinations with equal ranking keys, which keep their common rank.
+
+        The median final loss of those of which no run converged, if that is what counts.
+
+        Args:
+            scores: The scores of a combination's runs, (n,) with n > 0.
+            final_losses: Their scores by the final loss, (n,).
+        """
+        return float(np.median(final_losses)) if self.is_time and np.isinf(scores).all() else 0.0
 
 
 def objectives() -> dict[str, Objective]:

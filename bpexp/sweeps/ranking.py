@@ -22,8 +22,6 @@ from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.row import Row
 from bpexp.typing import Array
 
-SCORED = frozenset(Outcome) - {Outcome.DIVERGED}
-"""Outcomes of runs whose score a sampler is told, see ``Sampler.tell``."""
 Planned = Mapping[Combination, int]
 
 
@@ -218,12 +216,11 @@ def rank_combinations(
         # Pruned runs have at least finite losses.
         is_last = are_pruned and is_diverged(best_first[0])
         n_planned = (-planned[combination],) if planned else ()
-        is_unreached = objective.is_time and bool(np.isinf(scores).all())
-        tie = float(np.median(scores_of(runs, objectives()["final_loss"]))) if is_unreached else 0.0
+        tie_key = objective.tie_key(scores, scores_of(runs, objectives()["final_loss"]))
         unranked.append(
             (
                 (is_last, -_reached(epoch), *n_planned, *ranking_key),
-                tie,
+                tie_key,
                 RankedCombination(
                     rank=0,
                     job=best_first[0].job,
@@ -245,9 +242,7 @@ def rank_combinations(
 
 def scores_of(rows: Sequence[Row], objective: Objective) -> Array:
     """The scores of rows, (n,): smaller is better, +inf for a run without a value."""
-    measured = np.array([row.metrics.get(objective.metric, np.nan) for row in rows], float)
-    outcomes = np.array([row.outcome for row in rows], object)
-    return objective.scores(measured, outcomes)
+    return objective.scores(*_measured(rows, objective))
 
 
 def values_of(rows: Sequence[Row], objective: Objective) -> list[float]:
@@ -257,10 +252,13 @@ def values_of(rows: Sequence[Row], objective: Objective) -> list[float]:
 
 def scores_to_tell(rows: Sequence[Row], objective: Objective) -> list[float | None]:
     """The scores of rows as ``Sampler.tell`` receives them."""
-    scores = scores_of(rows, objective).tolist()
-    return [
-        score if row.outcome in SCORED else None for row, score in zip(rows, scores, strict=True)
-    ]
+    return objective.scores_to_tell(*_measured(rows, objective))
+
+
+def _measured(rows: Sequence[Row], objective: Objective) -> tuple[Array, Any]:
+    """The metric of the objective of each row, (n,), NaN where it is missing, and the outcomes."""
+    measured = np.array([row.metrics.get(objective.metric, np.nan) for row in rows], float)
+    return measured, np.array([row.outcome for row in rows], object)
 
 
 def why_best(ranking: Ranking) -> str:

@@ -309,7 +309,8 @@ def test_a_report_leaves_deleted_runs_out_and_says_so(inside, archive, sweep, ru
     assert "deleted" not in inside("report", sweep.run_id).stdout
     archive.client.delete_run(runs[0].run_id)
     reported = inside("report", sweep.run_id, "--format", "json")
-    assert f"1 run of {len(runs)} was deleted" in reported.stdout
+    assert f"moved to another sweep: {runs[0].label}" in reported.stdout
+    assert f"1 run of {len(runs)} was left out" in reported.stdout
     assert f"bpexp resume {sweep.short_id} trains it again" in reported.stdout
     (file,) = Path("outputs", "reports").rglob("report.json")
     assert sum(row["runs"] for row in json.loads(file.read_text())["groups"]) == len(runs) - 1
@@ -317,7 +318,7 @@ def test_a_report_leaves_deleted_runs_out_and_says_so(inside, archive, sweep, ru
         archive.client.delete_run(run.run_id)
     refused = inside("report", sweep.run_id)
     assert refused.returncode == 2
-    assert "were deleted; bpexp resume" in refused.stderr
+    assert "were deleted, or moved to another sweep; bpexp resume" in refused.stderr
 
 
 def test_a_report_of_runs_without_artifacts_uses_their_metrics(inside, sweep, runs):

@@ -298,15 +298,16 @@ def _without_deleted(
         return _SweepTable(table, is_ordered=True)
     if n_deleted == len(table):
         raise ConfigError(
-            f"All runs of {parent.label} were deleted; bpexp resume {parent.short_id} trains them "
-            "again."
+            f"All runs of {parent.label} were deleted, or moved to another sweep; bpexp resume "
+            f"{parent.short_id} trains them again."
         )
+    rows = list(zip(table["name"], table["run_id"], strict=True))
     was, them = ("was", "it") if n_deleted == 1 else ("were", "them")
     return _SweepTable(
         table[~is_deleted],
         True,
-        f"{counted(n_deleted, 'run')} of {len(table):,} {was} deleted and {was} left out; "
-        f"bpexp resume {parent.short_id} trains {them} again.",
+        f"{sweep_integrity.missing_runs(rows, stored)} {counted(n_deleted, 'run')} of "
+        f"{len(table):,} {was} left out; bpexp resume {parent.short_id} trains {them} again.",
     )
 
 

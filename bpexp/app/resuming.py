@@ -210,12 +210,15 @@ def _reopen(continued: Continuation) -> TrackedSweep:
             raise ConfigError(f"{sweep.label} was extended meanwhile; repeat the command.")
         # Other stores have no lock.
         recovery.reopen(tracker, found)
-    with resume_command_in_errors(lambda: ResumeAdvice(request.command)):
+    # Resuming a sweep whose new plan is not stored would forget the extension.
+    advice = None if before else ResumeAdvice(request.command)
+    with resume_command_in_errors(lambda: advice):
         recovery.close_orphaned_runs(tracker)
         files = ParentFiles.of_stored(tracker, found, archive)
         # A plan that was lost was composed again.
         if before or not archive.file_if_any(sweep, plan_file.NAME):
             files.write({plan_file.NAME: plan_file.to_bytes(plan)})
+    with resume_command_in_errors(lambda: ResumeAdvice(request.command)):
         if before:
             _describe_extension(tracker, sweep, before.plan, plan)
         resume.write_spooled_runs(plan, archive, tracker, sweep.run_id)

@@ -56,15 +56,15 @@ def main(arguments: Sequence[str]) -> None:
     name = "-".join([*names, *map(file_name, options.only)])
     folder = Path(options.o or Path("outputs") / "reports" / name)
     _write(report, formats, folder)
-    not_logged = _why_not_logged(parents, chosen, archive)
-    if len(parents) == 1 and not not_logged:
-        stored_report.keep(archive, parents[0], report)
     out = console()
     _print(report, out)
     written = ", ".join(str(folder / _file_of(name)) for name in formats)
     out.print(f"Written: {written}", soft_wrap=True)
+    not_logged = _why_not_logged(parents, chosen, archive)
     if not_logged:
         out.print(not_logged)
+    elif len(parents) == 1:
+        stored_report.keep(archive, parents[0], report)
 
 
 def _parser() -> Parser:

@@ -17,6 +17,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.registration import Registration
+from bpexp.tracking.retry import RetryPolicy
 
 SERVED = "http://127.0.0.1:5000"
 """Where ``mlflow models serve`` answers."""
@@ -47,6 +48,7 @@ def publish(
     Raises:
         ConfigError: The run has no network that gives its logged predictions, its artifacts are
             outside the store, or the name or alias of the registration is not allowed.
+        TrackingError: The store rejected the model, or stayed unavailable.
     """
     if registration is not None:
         registration.check()
@@ -64,9 +66,12 @@ def publish(
         inputs = pd.DataFrame(network.table(N_EXAMPLES))
         predicted = network.predict(network.X[:N_EXAMPLES])
         outputs = pd.DataFrame(predicted, columns=list(network.targets))
-        logged = model.log(store.uri, run, folder, files.write(network, folder), inputs, outputs)
+        code = files.write(network, folder)
+        # Once: what MLflow logged before an error would be logged again.
+        once = RetryPolicy(seconds=0)
+        logged = once.call(model.log, store.uri, run, folder, code, inputs, outputs)
         if onnx:
-            client.log_artifact(run.run_id, str(folder / "model.onnx"))
+            once.call(client.log_artifact, run.run_id, str(folder / "model.onnx"))
     sentences = [f"{run.name}: {logged.uri}; {_verification(network)}."]
     if onnx:
         sentences.append("model.onnx: verified with onnxruntime.")

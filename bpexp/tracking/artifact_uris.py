@@ -70,7 +70,7 @@ def write_all(
 
 
 def add(uri: str, files: Mapping[str, bytes]) -> None:
-    """Add files to the artifacts of a run; a local file is replaced atomically.
+    """Add files to the artifacts of a run; a local file or empty folder is replaced.
 
     Raises:
         OSError: A local file could not be written.
@@ -86,8 +86,12 @@ def add(uri: str, files: Mapping[str, bytes]) -> None:
         # Before the rename: it may reach the disk earlier than the content of the file.
         durable.sync_file_system(Path(staging))
         for name in files:
-            (folder / name).parent.mkdir(exist_ok=True, parents=True)
-            os.replace(Path(staging, name), folder / name)
+            target = folder / name
+            target.parent.mkdir(exist_ok=True, parents=True)
+            if target.is_dir() and not target.is_symlink():
+                # Fails if it is not empty: the files in it are the user's.
+                target.rmdir()
+            os.replace(Path(staging, name), target)
     for parent in {(folder / name).parent for name in files} | {folder}:
         durable.sync_names(parent)
 

@@ -120,7 +120,28 @@ def find(reader: RunReader, experiment: str, wanted: str, *, is_sweep: bool = Fa
         return elsewhere
     # Says that the experiment does not exist, if so.
     experiment_id(reader, experiment)
+    _check_not_deleted(reader, wanted)
     raise _no_match(wanted, is_sweep=is_sweep)
+
+
+def _check_not_deleted(reader: RunReader, wanted: str) -> None:
+    """Raise ConfigError if a name, or the beginning of an id, is that of a deleted run."""
+    if not wanted:
+        return
+    deleted = reader.experiments(are_deleted=True).values()
+    for number in [*reader.experiments().values(), *deleted]:
+        stages = (True, False) if number in deleted else (True,)
+        for are_deleted in stages:
+            for run in reader.search(number, Query(are_deleted=are_deleted), NO_PARTS):
+                if run.name == wanted or run.run_id.startswith(wanted):
+                    raise ConfigError(_deleted_sentence(run))
+
+
+def _deleted_sentence(run: StoredRun) -> str:
+    advice = "restore it in MLflow"
+    if run.is_sweep:
+        advice = f"bpexp resume {run.short_id} --restore restores it"
+    return f"{run.label}, or its experiment, is deleted; {advice}."
 
 
 def _name_of(experiment: str, experiments: Mapping[str, str]) -> str:

@@ -3,8 +3,10 @@
 MLflow is imported only to restore runs.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from bpexp.fields.checks import ConfigError
@@ -81,22 +83,25 @@ def deleted_error(run_id: str) -> ConfigError:
 
 
 def deleted_sweeps(client: "MlflowClient", wanted: str) -> "list[Run]":
-    """The deleted sweeps with an id that begins with ``wanted``.
+    """The sweeps with an id that begins with ``wanted`` that are deleted, or whose experiment is.
 
-    All runs of a deleted experiment are deleted, too.
+    MLflow deletes the runs of an experiment, too; others may not.
     """
     from mlflow.entities import ViewType
 
-    experiments = paging.items(
-        partial(client.search_experiments, view_type=ViewType.ALL), RetryPolicy()
+    def experiments(stage: int) -> list[str]:
+        request = partial(client.search_experiments, view_type=stage)
+        return [one.experiment_id for one in paging.items(request, RetryPolicy())]
+
+    def sweeps(of: list[str], stage: int) -> "Iterator[Run]":
+        kind = f"tags.`{run_tags.KIND}` = '{run_tags.SWEEP_KIND}'"
+        request = partial(client.search_runs, of, kind, run_view_type=stage)
+        return paging.items(request, RetryPolicy()) if of else iter(())
+
+    found = chain(
+        sweeps(experiments(ViewType.ACTIVE_ONLY), ViewType.DELETED_ONLY),
+        sweeps(experiments(ViewType.DELETED_ONLY), ViewType.ALL),
     )
-    search = partial(
-        client.search_runs,
-        [experiment.experiment_id for experiment in experiments],
-        f"tags.`{run_tags.KIND}` = '{run_tags.SWEEP_KIND}'",
-        run_view_type=ViewType.DELETED_ONLY,
-    )
-    found = paging.items(search, RetryPolicy())
     return [run for run in found if run.info.run_id.startswith(wanted)]
 
 
@@ -132,4 +137,6 @@ def restore_sweep(store: Store, wanted: str) -> None:
         identity = run.tags.get(run_tags.IDENTITY)
         if identity not in present:
             lacking.setdefault(identity, run.run_id)
-    tracker.restore_runs([run_id, *lacking.values()])
+    # The experiment was restored with its runs.
+    is_active = retry.call(client.get_run, run_id).info.lifecycle_stage == "active"
+    tracker.restore_runs([*([] if is_active else [run_id]), *lacking.values()])

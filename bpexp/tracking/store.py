@@ -168,11 +168,21 @@ def locate_existing(uri: str | None, folder: Path, environment: Mapping[str, str
     """The store of ``locate``, for a command that only reads.
 
     Raises:
-        ConfigError: The store is an SQLite file that does not exist, or the URI is invalid.
+        ConfigError: The store is an SQLite file that does not exist or is empty, or the URI is
+            invalid.
     """
     store = locate(uri, folder, environment)
-    if store.database is not None and not store.database.is_file():
+    database = store.database
+    if database is None:
+        return store
+    if not database.exists():
         raise no_runs_error(store)
+    if not database.is_file():
+        raise ConfigError(f"The store {store.shown} must be a file, but is none.")
+    if not database.stat().st_size:
+        raise ConfigError(
+            f"The store {store.shown} is an empty file; restore it from a backup, or delete it."
+        )
     return store
 
 

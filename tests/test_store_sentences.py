@@ -1,0 +1,92 @@
+"""What commands say about stores that are empty, read-only or deleted."""
+
+import os
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from bpexp.tracking.bulk import BulkTracker
+from bpexp.tracking.retry import TrackingError
+
+READING = ("runs", "verify --all", "show latest", "resume latest", "report", "export latest")
+
+
+def put_folder(database):
+    database.unlink()
+    database.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [(lambda database: os.truncate(database, 0), "is an empty file"), (put_folder, "be a file")],
+    ids=["empty", "folder"],
+)
+def test_an_empty_file_or_a_folder_is_no_store_without_runs(inside, a_store, change, said):
+    database = Path("outputs/mlflow.db")
+    change(database)
+    for command in READING:
+        done = inside(*command.split())
+        assert (done.returncode, done.stdout) == (2, ""), command
+        assert said in done.stderr, command
+    assert database.is_dir() or not database.stat().st_size
+
+
+def execute(statement):
+    with closing(sqlite3.connect("outputs/mlflow.db")) as database, database:
+        assert database.execute(statement).rowcount > 0
+
+
+@pytest.fixture
+def sweep(inside, a_store):
+    """The id of a sweep."""
+    done = inside("-m", "seed=1,2", "epochs=3")
+    return re.search(r"Sweep (\w+)", done.stdout)[1]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE runs SET lifecycle_stage = 'deleted'",
+        "UPDATE experiments SET lifecycle_stage = 'deleted' WHERE name = 'bpexp'",
+    ],
+)
+def test_commands_say_that_a_sweep_is_deleted_and_how_to_restore_it(inside, sweep, statement):
+    execute(statement)
+    for command in ("show", "report", "bundle", "verify", "export"):
+        done = inside(command, sweep, "--experiment", "Default")
+        assert (done.returncode, done.stdout) == (2, ""), command
+        assert f"bpexp resume {sweep} --restore" in done.stderr, command
+    assert "add --restore" in inside("resume", sweep).stderr
+    done = inside("resume", sweep, "--restore")
+    assert done.returncode == 0, done.stderr
+    assert inside("verify", sweep).stdout == "2 of 2 runs match their digests.\n"
+
+
+@pytest.mark.parametrize("name", ["results.parquet", "summary.png"])
+def test_a_folder_in_place_of_a_file_is_replaced_unless_it_has_files(inside, bpexp, sweep, name):
+    (file,) = Path("outputs/artifacts").glob(f"*/artifacts/{name}")
+    file.unlink()
+    file.mkdir()
+    (file / "mine").write_text("mine")
+    refused = bpexp("resume", sweep)
+    assert refused.returncode != 0
+    assert name in refused.stderr
+    assert (file / "mine").read_text() == "mine"
+    (file / "mine").unlink()
+    assert inside("verify", sweep).returncode == 1
+    assert inside("resume", sweep).returncode == 0
+    assert inside("verify", sweep).stdout == "2 of 2 runs match their digests.\n"
+
+
+def test_a_report_that_cannot_be_logged_is_written_and_says_so(inside, sweep, monkeypatch):
+    def refuse(*arguments):
+        raise TrackingError("The store refused: attempt to write a readonly database.")
+
+    monkeypatch.setattr(BulkTracker, "add_files", refuse)
+    done = inside("report", sweep, "-o", "mine")
+    assert (done.returncode, "Written: mine/report.html" in done.stdout) == (2, True)
+    assert "readonly database" in done.stderr
+    assert Path("mine/report.html").is_file()

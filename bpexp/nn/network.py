@@ -70,6 +70,10 @@ class Network:
         """The number of weights and biases."""
         return sum(math.prod(shape) for shape in self.shapes)
 
+    def n_products(self, n_samples: int) -> int:
+        """Multiplications in an epoch: forward pass, deltas and gradients."""
+        return 3 * self.n_parameters * n_samples
+
     @property
     def fan_in(self) -> Array:
         """The number of connections into the unit of each parameter, bias included.

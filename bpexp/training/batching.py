@@ -80,9 +80,8 @@ def group_runs(
 
 def _max_batch_size(config: TrainConfig, dataset: Dataset, vector_size: int) -> int:
     """Maximum number of runs like ``config`` in a batch; see ``_batch_sizes``."""
-    n_parameters = make_network(config, dataset).n_parameters
-    products = 3 * vector_size * n_parameters * len(dataset.X) * config.epochs
-    limit = vector_size * max(1, MAX_PRODUCTS // products)
+    n_products = make_network(config, dataset).n_products(len(dataset.X)) * config.epochs
+    limit = vector_size * max(1, MAX_PRODUCTS // (vector_size * n_products))
     return max(1, min(MAX_RUNS, MAX_LOSSES // config.epochs, limit))
 
 

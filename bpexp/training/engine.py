@@ -61,8 +61,8 @@ class Problem:
     batch_size: int
 
     def n_products(self, n_runs: int) -> int:
-        """Multiplications in an epoch: forward pass, deltas and gradients."""
-        return 3 * self.network.n_parameters * len(self.X) * n_runs
+        """Multiplications in an epoch of ``n_runs`` runs."""
+        return self.network.n_products(len(self.X)) * n_runs
 
 
 @dataclass(eq=False)

@@ -324,14 +324,14 @@ def make_batches(
 
 def longest_first(batches: Iterable[Batch]) -> list[Batch]:
     """The batches in an order in which the workers end at about the same time."""
-    return sorted(batches, key=_n_products, reverse=True)
+    return sorted(batches, key=_n_products_of, reverse=True)
 
 
-def _n_products(batch: Batch) -> int:
-    """Multiplications that the training of a batch takes, up to a factor."""
+def _n_products_of(batch: Batch) -> int:
+    """Multiplications that the training of a batch takes, if no run stops early."""
     job = batch.jobs[0]
-    n_parameters = make_network(job.config, job.dataset).n_parameters
-    return n_parameters * len(job.dataset.X) * job.config.epochs * len(batch.jobs)
+    network = make_network(job.config, job.dataset)
+    return network.n_products(len(job.dataset.X)) * job.config.epochs * len(batch.jobs)
 
 
 E = TypeVar("E", bound=Executor)

@@ -70,12 +70,11 @@ def check_can_resume(run: StoredRun, *, has_ended: bool) -> None:
     tag = run.tags.get(run_tags.PROCESS, "")
     state = process.state_of(tag)
     if state is ProcessState.ALIVE:
-        raise ConfigError(f"{run.label} is still running, in process {tag.split(' ')[4]}.")
+        raise ConfigError(f"{run.label} is still running, in process {process.pid_of(tag)}.")
     if state is ProcessState.UNKNOWN and not has_ended:
-        host = tag.split(" ")[0] or "unknown"
         raise ConfigError(
-            f"{run.label} was started on the host {host} and may still run there; if it has "
-            "ended, add --ended."
+            f"{run.label} was started on the host {process.host_of(tag)} and may still run there; "
+            "if it has ended, add --ended."
         )
 
 

@@ -78,6 +78,16 @@ def current() -> str:
     return " ".join((*_location(), str(os.getpid()), "-" if started is None else f"{started:.2f}"))
 
 
+def host_of(tag: str) -> str:
+    """The host of the process that ``tag`` describes; "unknown" if it names none."""
+    return tag.split(" ")[0] or "unknown"
+
+
+def pid_of(tag: str) -> str:
+    """The PID of the process that ``tag`` describes, for a tag that ``current`` wrote."""
+    return tag.split(" ")[-2]
+
+
 def state_of(tag: str) -> ProcessState:
     """Whether the process that ``tag`` describes is alive.
 

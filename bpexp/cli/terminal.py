@@ -19,7 +19,7 @@ from bpexp.render import text
 from bpexp.render.wording import counted
 from bpexp.runs import variation
 from bpexp.runs.objective import Objective
-from bpexp.runs.result import Outcome
+from bpexp.runs.result import NoResult, Outcome
 from bpexp.studies.definition import Study, parse
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.job import Job, by_combination
@@ -104,10 +104,10 @@ class TerminalReporter:
                 self.say(result.why_several)
             if best:
                 self._predictions(result, best, f"Predictions of {best.job.name}")
-        for outcome in ("failed", "diverged"):
+        for outcome in (NoResult.FAILED, Outcome.DIVERGED):
             self._reasons([row for row in result.rows if row.outcome == outcome])
         if result.interrupted:
-            killed = sum(row.outcome == "interrupted" for row in result.rows)
+            killed = sum(row.outcome == NoResult.INTERRUPTED for row in result.rows)
             kept = len(result.rows) - killed
             self.say(f"Interrupted: {counted(kept, 'run')} kept, {killed} marked KILLED.")
         if result.n_left_out:

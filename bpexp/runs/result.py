@@ -29,6 +29,15 @@ class Outcome(StrEnum):
     """It was stopped before its end, because other combinations were better by then."""
 
 
+class NoResult(StrEnum):
+    """How a training ended that has no result."""
+
+    FAILED = "failed"
+    """An error ended it."""
+    INTERRUPTED = "interrupted"
+    """The user interrupted it, or its process ended."""
+
+
 class Validation(NamedTuple):
     """The validation evaluations of a run.
 
@@ -123,6 +132,11 @@ class Failure:
 
     reason: str
     interrupted: bool = False
+
+    @property
+    def outcome(self) -> NoResult:
+        """How it ended."""
+        return NoResult.INTERRUPTED if self.interrupted else NoResult.FAILED
 
 
 def about_unfinished(n_runs: int) -> str:

@@ -27,7 +27,7 @@ class Row:
 
     Attributes:
         job: The job.
-        outcome: An ``Outcome``, or "failed" or "interrupted".
+        outcome: The value of an ``Outcome``, or of a ``NoResult``.
         reason: Why the run failed or diverged.
         metrics: Values by metric name; empty for a run without a result.
         curve: Some points of the curve of the loss, on the validation rows if these are what runs
@@ -54,7 +54,7 @@ def row_of(trained: JobResult, objective: Objective | None = None) -> Row:
     """
     job, result = trained.job, trained.result
     if isinstance(result, Failure):
-        return Row(job, "interrupted" if result.interrupted else "failed", result.reason)
+        return Row(job, result.outcome.value, result.reason)
     curve = curve_of(result.losses)
     if result.outcome is Outcome.DIVERGED:
         # It is never one of the best, and its losses need not stay in memory.

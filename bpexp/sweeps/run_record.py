@@ -81,17 +81,14 @@ class RunRecorder:
             tags[run_tags.TRIAL] = str(job.index // self.n_replicates)
         files = {"config.yaml": document, **self.artifacts}
         if isinstance(result, Failure):
-            outcome, status = (
-                ("interrupted", "KILLED") if result.interrupted else ("failed", "FAILED")
-            )
-            reason = {run_tags.OUTCOME: outcome, run_tags.REASON: result.reason[:MAX_REASON]}
+            outcome, reason = result.outcome.value, result.reason[:MAX_REASON]
             return RunRecord(
                 name=self.name or job.name,
-                status=status,
+                status="KILLED" if result.interrupted else "FAILED",
                 started=started,
                 ended=ended,
                 params=params,
-                tags=tags | reason,
+                tags=tags | {run_tags.OUTCOME: outcome, run_tags.REASON: reason},
                 artifacts=files,
             )
         own = {"config.yaml": document, **result_artifacts(result, job.dataset)}

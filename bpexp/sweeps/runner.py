@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from bpexp.interrupts import interrupts_calling, interrupts_deferred
 from bpexp.render.document import Table
 from bpexp.runs import environment, run_tags
-from bpexp.runs.result import Failure
+from bpexp.runs.result import Failure, NoResult
 from bpexp.sweeps import comparable, plan_file, provenance
 from bpexp.sweeps.budget import Budget
 from bpexp.sweeps.executors import Executor, make_batches
@@ -119,7 +119,7 @@ class FinishedSweep:
         """MLflow's status: KILLED if interrupted, FAILED if a run failed, else FINISHED."""
         if self.interrupted:
             return "KILLED"
-        return "FAILED" if any(row.outcome == "failed" for row in self.rows) else "FINISHED"
+        return "FAILED" if any(row.outcome == NoResult.FAILED for row in self.rows) else "FINISHED"
 
 
 class Listener(Protocol):

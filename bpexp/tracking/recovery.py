@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bpexp.fields.checks import ConfigError
 from bpexp.runs import run_tags
+from bpexp.runs.result import NoResult
 from bpexp.tracking import paging, process
 from bpexp.tracking.clock import now
 from bpexp.tracking.contract import RunRecord, Tracker
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _ORPHAN_TAGS = {
-    run_tags.OUTCOME: "interrupted",
+    run_tags.OUTCOME: NoResult.INTERRUPTED.value,
     run_tags.REASON: "the process ended before the run did",
 }
 

@@ -605,7 +605,10 @@ def test_names_are_escaped_in_html(fuzzed, record_property, tmp_path, monkeypatc
         })  # fmt: skip
         flat = lambda some, epochs: np.ones((len(some), len(epochs)))  # noqa: E731
         reader = SimpleNamespace(
-            losses=flat, validation_losses=flat, artifact=lambda row, file: None
+            losses=flat,
+            validation_losses=flat,
+            artifact=lambda row, file: None,
+            data=lambda row: None,
         )
         made = report.build(rows, name, {name: name}, reader)
         return html.render(analysis_page.document(made, {}))

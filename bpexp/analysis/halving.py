@@ -31,16 +31,11 @@ from bpexp.render.axes import (
 from bpexp.render.document import Table
 from bpexp.render.wording import counted
 from bpexp.runs.objective import Objective, objectives
+from bpexp.sweeps.rungs_table import COLUMNS, END, GOES_ON, NAME, STOPPED
 from bpexp.sweeps.sweep_integrity import checked_file
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 
-FILE = "rungs.csv"
-"""The artifact of a sweep with the combinations that were judged at each rung, and at the end."""
-COLUMNS: dict[str, type] = {
-    "combination": str, "epoch": np.int64, "value": np.float64, "decision": str, "objective": str
-}  # fmt: skip
-GOES_ON, STOPPED, END = "goes on", "stopped", "end"
 MIN_RANKED = 3
 """Combinations of which a rank correlation says anything."""
 MAX_STOPPED = 50
@@ -103,7 +98,8 @@ class Halving:
         """Compare the ranks.
 
         Args:
-            table: A row for each combination at each rung and at its end, with ``COLUMNS``.
+            table: A row for each combination at each rung and at its end, with the columns
+                ``rungs_table.COLUMNS``.
         """
         objective = objectives()[table["objective"].iloc[0]]
         sign = -1.0 if objective.is_maximized else 1.0
@@ -228,7 +224,7 @@ def read(archive: Archive, parent: StoredRun) -> Halving | None:
     Raises:
         ConfigError: The file is broken, or was altered.
     """
-    content = checked_file(parent, archive, FILE)
+    content = checked_file(parent, archive, NAME)
     if content is None:
         return None
     try:
@@ -239,6 +235,6 @@ def read(archive: Archive, parent: StoredRun) -> Halving | None:
         return Halving.of(table.astype(COLUMNS))
     except (ValueError, KeyError, TypeError, pd.errors.ParserError) as error:
         raise ConfigError(
-            f"{FILE} of {parent.label} is a broken file; bpexp resume {parent.short_id} writes "
+            f"{NAME} of {parent.label} is a broken file; bpexp resume {parent.short_id} writes "
             "it again."
         ) from error

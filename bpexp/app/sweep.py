@@ -10,6 +10,7 @@ from bpexp.app.follow_up import follow_up
 from bpexp.app.starting import start_sweep
 from bpexp.fields.checks import ConfigError
 from bpexp.reporter import Reporter
+from bpexp.runs import results_files
 from bpexp.sweeps import rungs
 from bpexp.sweeps.generations import Generations
 from bpexp.sweeps.plan import Plan
@@ -67,7 +68,7 @@ def _check_writable(folder: Path) -> None:
 
 def _write_results(finished: FinishedSweep, folder: Path) -> None:
     """Write the table of results, and the files of a study, to ``folder``. Raises ConfigError."""
-    files = {"results.csv": finished.files["results.csv"]}
+    files = {results_files.CSV: finished.files[results_files.CSV]}
     if finished.study is not None:
         files |= finished.study.files
     try:

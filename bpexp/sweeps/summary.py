@@ -4,18 +4,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import fields
 
-import numpy as np
-
 from bpexp.config.schema import TrainConfig, flatten, plain
 from bpexp.render import markdown
 from bpexp.render.document import BulletList, Document, Paragraph, Span, code, strong
 from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
 from bpexp.render.wording import abbreviated, counted
-from bpexp.runs import environment, metrics, run_tags
-from bpexp.sweeps.job import by_combination, format_setting
+from bpexp.runs import environment, metrics, results_files, run_tags
+from bpexp.sweeps import rungs_table
+from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.race_result import RaceResult
-from bpexp.sweeps.ranking import rank_combinations, values_of, why_best
+from bpexp.sweeps.ranking import values_of, why_best
 from bpexp.sweeps.runner import FinishedSweep
 from bpexp.sweeps.samplers.trials import best_so_far
 from bpexp.tracking.contract import MetricPoint, RunRecord
@@ -96,7 +95,7 @@ def sweep_record(finished: FinishedSweep, started: int, ended: int) -> RunRecord
     ranking = finished.ranking
     points = [MetricPoint("runs", float(len(finished.rows)), 0)]
     results = results_table(finished)
-    files = {"results.csv": as_csv(results), "results.parquet": as_parquet(results)}
+    files = {results_files.CSV: as_csv(results), results_files.PARQUET: as_parquet(results)}
     if finished.study is not None:
         files |= finished.study.files
     objective, best = ranking.objective, ranking.best
@@ -110,7 +109,7 @@ def sweep_record(finished: FinishedSweep, started: int, ended: int) -> RunRecord
         ]
         files["race.csv"] = as_csv(race_table(finished.race))
     if finished.plan.rungs:
-        files["rungs.csv"] = as_csv(rungs_table(finished))
+        files[rungs_table.NAME] = as_csv(rungs_table.rungs_table(finished))
     if finished.trials:
         points += _best_so_far_points(finished)
         files["trials.csv"] = as_csv(trials_table(finished))
@@ -168,29 +167,6 @@ def race_table(race: RaceResult) -> Columns:
         f"{objective.name}_high": [one.center.high for one in combinations],
         "evidence_that_worse": [one.evidence for one in combinations],
     }
-
-
-def rungs_table(finished: FinishedSweep) -> Columns:
-    """The combinations that were judged, as columns by name.
-
-    There is a row for each combination at each rung, with its value there and what was decided, and
-    one for each combination that was trained to its end.
-    """
-    plan, objective = finished.plan, finished.plan.objective
-    rows: list[tuple[str, int, float, str]] = []
-    for rung in plan.rungs:
-        for some in by_combination([plan.jobs[index] for index in sorted(rung.scores)]):
-            scores = np.array([rung.scores[job.index] for job in some])
-            value = objective.as_measured(objective.center(scores, rung.epoch))
-            decision = "goes on" if some[0].index in rung.kept else "stopped"
-            rows.append((some[0].combination_name, rung.epoch, value, decision))
-    for found in rank_combinations(finished.rows, objective):
-        if found.pruned_at is None:
-            epochs = max(row.job.config.epochs for row in found.rows)
-            rows.append((found.job.combination_name, epochs, found.center, "end"))
-    names = ("combination", "epoch", "value", "decision")
-    columns = dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
-    return {**columns, "objective": [objective.name] * len(rows)}
 
 
 def _best_so_far_points(finished: FinishedSweep) -> list[MetricPoint]:

@@ -6,15 +6,15 @@ from collections.abc import Collection, Sequence
 
 from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import counted, listed_briefly
-from bpexp.runs import record_digests, run_tags
+from bpexp.runs import record_digests, results_files, run_tags
+from bpexp.sweeps import plan_file
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.ids import short
 from bpexp.tracking.reading import NO_PARTS, Parts, Query, StoredRun
 from bpexp.tracking.unreadable import UnreadableRunError
 
-_PLAN = "plan.jsonl.gz"
 _ADVICE = {
-    _PLAN: "restore it from a backup, or start the sweep again with reuse=true, which "
+    plan_file.NAME: "restore it from a backup, or start the sweep again with reuse=true, which "
     "links the runs that are stored",
     **dict.fromkeys(
         ("config.yaml", "environment.json", "git.diff"),
@@ -69,7 +69,7 @@ def tags_problem(sweep: StoredRun) -> str:
     if _lacks_digests(sweep):
         return (
             f"The tag {run_tags.DIGESTS} was altered: it does not contain the digests of files; "
-            f"{_advice(sweep, _PLAN)}."
+            f"{_advice(sweep, plan_file.NAME)}."
         )
     found = record_digests.of_summary_tags(sweep.tags)
     if recorded.get(record_digests.TAGS_KEY, found) == found:
@@ -150,7 +150,7 @@ def table_rows(sweep: StoredRun, archive: Archive) -> list[tuple[str, str]]:
         ConfigError: The table was altered.
     """
     # Not the Parquet file: pandas takes longer to import than the runs of a small sweep to check.
-    content = checked_file(sweep, archive, "results.csv") or b""
+    content = checked_file(sweep, archive, results_files.CSV) or b""
     table = csv.DictReader(io.StringIO(content.decode(errors="replace")))
     return [(row.get("name") or "", row.get("run_id") or "") for row in table]
 
@@ -215,7 +215,7 @@ def added_runs(
         return ""
     are, them = ("is", "it") if len(added) == 1 else ("are", "them")
     return (
-        f"{counted(len(added), 'run')} of the sweep {are} not in results.csv: "
+        f"{counted(len(added), 'run')} of the sweep {are} not in {results_files.CSV}: "
         f"{listed_briefly(added)}; "
         f"somebody moved {them} here, or restored a run that was replaced."
     )
@@ -233,7 +233,8 @@ def missing_runs(rows: Sequence[tuple[str, str]], stored: Collection[str]) -> st
     ]
     if not missing:
         return ""
+    are = "is" if len(missing) == 1 else "are"
     return (
-        f"{counted(len(missing), 'run')} of results.csv {'is' if len(missing) == 1 else 'are'} "
+        f"{counted(len(missing), 'run')} of {results_files.CSV} {are} "
         f"deleted, or moved to another sweep: {listed_briefly(missing)}."
     )

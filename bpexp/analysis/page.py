@@ -41,8 +41,9 @@ RACE = (
     "differences within pairs of runs with the same seed, and hold at every number of seeds. Any "
     "group that no other one is better than is stopped with a probability of at most 5%, for all "
     "groups and looks together (Holm 1979). Better means better on more seeds than not, or, for "
-    "epochs to converge, a smaller restricted mean. Medians rank the groups, and can favor another "
-    "one than most seeds do: the answer then says so, and calls no group the best.",
+    "epochs to converge, a smaller restricted mean. By other measures, medians rank the groups, "
+    "and can favor another one than most seeds do: the answer then says so, and calls no group the "
+    "best.",
     "No p values are given, because they would be those of a fixed number of seeds. The intervals "
     "of medians hold at every number of seeds and for all groups together with 95% (Howard and "
     "Ramdas 2022; Bonferroni), and so does the interval of the mean epochs in the verdict "

@@ -43,7 +43,7 @@ def ranking_title(ranking: Ranking) -> str:
 def ranking_table(
     out: Console, ranking: Ranking, varying: Sequence[str], race: "RaceResult | None" = None
 ) -> Table:
-    """The best combinations by their median over replicates, or the best runs.
+    """The best combinations over their replicates, or the best runs.
 
     Args:
         out: The console, whose width limits the table.

@@ -9,7 +9,8 @@ OWN_SEEDS = ("model.init_seed", "order_seed", "optimizer.step_init_seed")
 SPLIT_KEYS = ("data.split_seed", "data.fold")
 """Dotted keys that choose the split of the data."""
 REPLICATE_KEYS = (*SPLIT_KEYS, *OWN_SEEDS, "seed")
-"""Dotted keys. Rankings and reports take medians over their values and never choose among them."""
+"""Dotted keys. Rankings and reports take medians or means over their values, and never choose among
+them."""
 
 
 def is_replicate_key(key: str) -> bool:

@@ -49,6 +49,7 @@ def plan_grid(
     Raises:
         ConfigError: A setting breaks its rule, runs are the same, or a race could have too many.
     """
+    has_sub_sweeps = sweep_files.has_sub_sweeps(arguments)
     origins: list[int] = []
 
     def jobs() -> Iterator[Values]:
@@ -58,7 +59,7 @@ def plan_grid(
             origins.append(index)
             yield values
 
-    has_sub_sweeps = sweep_files.has_sub_sweeps(arguments)
+    # Not from a list: the composed configurations of a large sweep need much memory.
     plan = make_plan(jobs(), arguments)
     if typed is not None:
         check_different_runs(plan, lambda index: typed(origins[index]))

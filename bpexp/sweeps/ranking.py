@@ -1,4 +1,4 @@
-"""Ranks the runs of a sweep by its objective, and its combinations by the median over replicates.
+"""Ranks the runs of a sweep, and its combinations by the ``Objective.statistic`` over replicates.
 
 Runs that differ only in a key of ``REPLICATE_KEYS`` are replicates of one combination. The best run
 of a sweep is the best run of its best combination, so that no combination wins by one lucky seed.
@@ -266,7 +266,7 @@ def why_best(ranking: Ranking) -> str:
     objective, best = ranking.objective, ranking.best
     assert best is not None
     if objective.is_time and best.outcome != Outcome.CONVERGED:
-        return "it did not converge, but neither did others sooner; the final loss decides"
+        return "it did not converge; the final loss decides between such runs"
     value = best.metrics.get(objective.metric, math.nan)
     reason = f"the run with the {objective.superlative} {objective.label}, {value:.6g}"
     if not ranking.is_replicated:

@@ -1,7 +1,7 @@
 """The rungs of successive halving: epochs after which the combinations of a sweep are judged.
 
 All combinations of a generation are trained for ``search.min_epochs``. The best of them, 1 of
-``search.halving`` by the median of the objective over the replicates, go on and are judged again
+``search.halving`` by ``Objective.ranking_key`` over the replicates, go on and are judged again
 after ``search.halving`` times as many epochs, and so on to the maximum number of epochs (K.
 Jamieson, A. Talwalkar, Non-stochastic best arm identification and hyperparameter optimization,
 2016). Several brackets of combinations, each of which is judged for the first time one rung later

@@ -113,6 +113,8 @@ SYNTAX = [
     ("explain lr= 1", 2, ["key=value without spaces: type lr=1."]),
 ]  # fmt: skip
 VALUES = [
+    ("optimizer=[adam,momentum]", 1, ["or for a sweep bpexp -m optimizer=adam,momentum."]),
+    ("data=[]", 1, ["data must be one option, got []."]),
     ("lr=0.1,1", 1, ["lr must be one value for a single run, got '0.1,1'; to sweep over it type "
                      "bpexp -m lr=0.1,1."]),
     ("hidden=8,4", 1, ["to sweep over it type bpexp -m hidden=8,4, for a list hidden=[8,4]."]),

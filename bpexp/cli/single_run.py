@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from bpexp import app
 from bpexp.cli import exits
 from bpexp.cli.terminal import TerminalReporter
+from bpexp.config import options
 from bpexp.sweeps.plan import single_run_plan
 from bpexp.sweeps.ranking import values_of
 
@@ -22,6 +23,7 @@ def run(config: DictConfig) -> float | None:
     """
     composed = OmegaConf.to_container(config, resolve=True)
     hydra = HydraConfig.get()
+    options.check_one_option(hydra.overrides.task)
     # Relative paths of data and store start from where the program was started, even if Hydra
     # has changed the directory.
     with contextlib.chdir(hydra.runtime.cwd):

@@ -46,6 +46,24 @@ def check_option(group: str, name: str) -> None:
         raise unknown_option(group, name, names)
 
 
+def check_one_option(overrides: Iterable[str]) -> None:
+    """Raise ConfigError for a list of options, whose settings Hydra would merge.
+
+    >>> check_one_option(["optimizer=[adam,momentum]"])
+    Traceback (most recent call last):
+        ...
+    bpexp.fields.checks.ConfigError: optimizer must be one option, got [adam,momentum]; ...
+    """
+    for text in overrides:
+        group, _, value = text.lstrip("+").partition("=")
+        if group not in OPTION_GROUPS or not value.startswith("["):
+            continue
+        names = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
+        sweep = f", or for a sweep bpexp -m {group}={','.join(names)}" if len(names) > 1 else ""
+        advice = f"; type {group}={names[0]}{sweep}" if names else ""
+        raise ConfigError(f"{group} must be one option, got {value}{advice}.")
+
+
 def unknown_option(group: str, name: str, names: Sequence[str]) -> ConfigError:
     """The error for an option that does not exist, with what was probably meant.
 

@@ -106,7 +106,7 @@ def test_the_next_generation_has_the_data_of_the_first(file):
     plan = plan_of()
     CHANGES["other values"](file)
     later = [compose_settings({"data": DATA, "hidden": 2, "epochs": 3, "n_jobs": 2, "seed": 7})]
-    extended = plan.extended(later)
+    extended = plan.with_generation(later)
     assert len({job.dataset for job in extended.jobs}) == 1
     assert extended.jobs[-1].dataset is plan.jobs[0].dataset
 

@@ -29,7 +29,7 @@ POOL = [
 def test_generations_give_the_plan_of_all_jobs_and_each_file_has_those_so_far(generations):
     plan, encoder = make_plan(generations[0]), plan_file.PlanEncoder()
     for generation in generations[1:]:
-        plan = plan.extended(generation)
+        plan = plan.with_generation(generation)
         content = encoder.to_bytes(plan)
         assert content == plan_file.to_bytes(plan)
         restored = plan_file.from_bytes(content)
@@ -44,11 +44,11 @@ def test_a_generation_encodes_only_its_own_jobs(monkeypatch):
     encoded = []
     of_run = identity.of_run
     monkeypatch.setattr(identity, "of_run", lambda *job: encoded.append(job) or of_run(*job))
-    encoder.to_bytes(plan.extended(POOL[6:8]))
+    encoder.to_bytes(plan.with_generation(POOL[6:8]))
     assert len(encoded) == 2
 
 
 def test_a_plan_file_of_one_gzip_member_is_read():
-    plan = make_plan(POOL[:2]).extended(POOL[2:3])
+    plan = make_plan(POOL[:2]).with_generation(POOL[2:3])
     content = gzip.compress(gzip.decompress(plan_file.to_bytes(plan)))
     assert plan_file.from_bytes(content).jobs == plan.jobs

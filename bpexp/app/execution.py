@@ -98,12 +98,12 @@ def _train_generations(
     if not is_known and runner.is_complete:
         generations.catch_up(runner.plan, runner.scores)
     while runner.is_complete:
-        extended = generations.extend(runner.plan, runner.scores(runner.plan.last_generation))
+        plan = generations.next_plan(runner.plan, runner.scores(runner.plan.last_generation))
         for sentence in generations.progress(runner.plan):
             reporter.say(sentence)
-        if extended is None:
+        if plan is None:
             break
-        runner.extend(extended)
+        runner.add_generation(plan)
         runner.train()
     trials, race = generations.trials(runner.plan), generations.race(runner.plan)
     return replace(runner.finish(), trials=trials, race=race)

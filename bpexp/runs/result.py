@@ -109,7 +109,7 @@ class TrainResult:
 Extended = TypeVar("Extended", bound=TrainResult)
 
 
-def extended(result: TrainResult, subclass: type[Extended], **more: Any) -> Extended:
+def as_subclass(result: TrainResult, subclass: type[Extended], **more: Any) -> Extended:
     """Convert a result to a subclass of ``TrainResult``.
 
     Args:

@@ -68,7 +68,7 @@ def extended(plan: Plan, arguments: Sequence[str], composer: Composer) -> Plan:
             "that are missing."
         )
     runtime = plain(plan.runtime)
-    added = plan.extended({**plain(config), **runtime} for config in new)
+    added = plan.with_generation({**plain(config), **runtime} for config in new)
     return replace(added, extensions=(*plan.extensions, *arguments))
 
 

@@ -50,7 +50,7 @@ class Generations:
             ConfigError: The sampler proposes other jobs than the plan has.
         """
 
-    def extend(self, plan: Plan, scores: Sequence[float | None]) -> Plan | None:
+    def next_plan(self, plan: Plan, scores: Sequence[float | None]) -> Plan | None:
         """Report the results of the last generation to the sampler and plan the next one.
 
         Args:
@@ -65,7 +65,7 @@ class Generations:
         """
         self.sampler.tell(scores)
         proposals = self.sampler.ask()
-        return plan.extended(map(self.compose, proposals)) if proposals else None
+        return plan.with_generation(map(self.compose, proposals)) if proposals else None
 
     def progress(self, plan: Plan) -> Sequence[str]:
         """Sentences on the results so far, after a generation."""

@@ -145,7 +145,7 @@ class Plan:
         stops = dict.fromkeys(job.config.stop for job in jobs)
         return objective.choose(self.datasets, stops, self.runtime.objective)
 
-    def extended(self, composed: Iterable[Values]) -> "Plan":
+    def with_generation(self, composed: Iterable[Values]) -> "Plan":
         """Return a plan with another generation of jobs, whose indices continue those here.
 
         Args:

@@ -136,7 +136,7 @@ class SweepRunner:
     """Trains the jobs of a plan with an executor and hands the results to a writer.
 
     Attributes:
-        plan: The plan; ``extend`` adds generations to it.
+        plan: The plan; ``add_generation`` adds generations to it.
         results: The results so far.
         started: When the runner was created, in milliseconds since the Unix epoch.
         interrupted: Whether the user interrupted the training.
@@ -200,8 +200,8 @@ class SweepRunner:
             if 0 < n_stored < n_jobs:
                 self._listener.say(f"In the store already: {n_stored} of {n_jobs} runs.")
 
-    def extend(self, plan: Plan) -> None:
-        """Replace the plan by one with another generation of jobs, see ``Plan.extended``.
+    def add_generation(self, plan: Plan) -> None:
+        """Replace the plan by one with another generation of jobs, see ``Plan.with_generation``.
 
         With ``reuse=true``, jobs of which the store has a run get its result.
         """

@@ -25,7 +25,7 @@ from bpexp.config.schema import TrainConfig
 from bpexp.data import Dataset
 from bpexp.nn.network import Network, joined
 from bpexp.runs import metrics
-from bpexp.runs.result import Outcome, TrainResult, extended
+from bpexp.runs.result import Outcome, TrainResult, as_subclass
 from bpexp.training.early_stopping import ValidationMonitor
 from bpexp.training.engine import BatchState, Engine, Integers, Progress, RunStatus
 from bpexp.training.loss_history import LossHistory
@@ -184,7 +184,7 @@ class TrainingLoop:
         finished = []
         for position, paused_run in enumerate(paused_runs):
             run, result = self._result(position, Outcome.PRUNED, state.parameters)
-            finished.append((run, extended(result, PausedResult, run=paused_run)))
+            finished.append((run, as_subclass(result, PausedResult, run=paused_run)))
         self.state = state.select(slice(0))
         return finished
 

@@ -19,7 +19,7 @@ from bpexp.fields.checks import ConfigError, brief
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
 from bpexp.runs import output_metrics
-from bpexp.runs.result import Outcome, TrainResult, extended
+from bpexp.runs.result import Outcome, TrainResult, as_subclass
 from bpexp.training.run_batch import make_network
 from bpexp.typing import Array
 
@@ -215,7 +215,7 @@ class FittedResult(TrainResult):
 
 def fitted(result: TrainResult, config: TrainConfig, dataset: Dataset) -> FittedResult:
     """Add to a result what its predictions for new rows need."""
-    return extended(result, FittedResult, config=config, dataset=dataset)
+    return as_subclass(result, FittedResult, config=config, dataset=dataset)
 
 
 def _as_array(labels: tuple[Any, ...]) -> NDArray[Any]:

@@ -324,7 +324,7 @@ def test_a_failed_job_of_hydras_basic_launcher_does_not_affect_the_others(inside
         ("joblib", "lr=0.1,-1", "lr must be a finite number above 0, got -1."),
         ("basic", "lr=0.1,-1", "lr must be a finite number above 0, got -1."),
         ("basic", "model=sigmoid,classifier", "model.output=softmax needs at least two outputs"),
-        ("basic", "tracking.uri=sqlite:///a.db,nowhere", "tracking.uri must be a database"),
+        ("basic", "tracking.points=1,-1", "tracking.points must be a whole number of at least 0"),
         ("basic", "export=best", "export=best needs the launcher bpexp"),
         ("basic", "+study=fahlman_1988", "+study is a sweep: add -m and use the launcher bpexp"),
     ],

@@ -28,7 +28,7 @@ from bpexp.data import Dataset
 from bpexp.fields.checks import ConfigError
 from bpexp.render import markdown
 from bpexp.render.wording import counted
-from bpexp.runs import predictions_file, results_files, run_tags
+from bpexp.runs import file_names, predictions_file, run_tags
 from bpexp.runs.objective import Objective
 from bpexp.sweeps import integrity, metric_differences, sweep_integrity
 from bpexp.tracking import log_artifacts, lookup, run_tables, stored_results
@@ -273,7 +273,7 @@ def _sweep_table(archive: Archive, parent: StoredRun) -> _SweepTable:
         runs = _checked(archive, parent.experiment_id, query, parts)
         return _SweepTable(run_tables.frame(runs), is_ordered=False)
     compared = metric_differences.ComparedTable(table)
-    sweep_integrity.checked_file(parent, archive, results_files.PARQUET)
+    sweep_integrity.checked_file(parent, archive, file_names.RESULTS_PARQUET)
     stored = set()
     for run in _checked(archive, parent.experiment_id, query, _METRICS):
         # The table matches its digest, so that the run must be another one.

@@ -10,7 +10,7 @@ from bpexp.app.follow_up import follow_up
 from bpexp.app.starting import start_sweep
 from bpexp.fields.checks import ConfigError
 from bpexp.reporter import Reporter
-from bpexp.runs import results_files
+from bpexp.runs import file_names
 from bpexp.sweeps import rungs
 from bpexp.sweeps.generations import Generations
 from bpexp.sweeps.plan import Plan
@@ -68,7 +68,7 @@ def _check_writable(folder: Path) -> None:
 
 def _write_results(finished: FinishedSweep, folder: Path) -> None:
     """Write the table of results, and the files of a study, to ``folder``. Raises ConfigError."""
-    files = {results_files.CSV: finished.files[results_files.CSV]}
+    files = {file_names.RESULTS_CSV: finished.files[file_names.RESULTS_CSV]}
     if finished.study is not None:
         files |= finished.study.files
     try:

@@ -17,7 +17,7 @@ from bpexp.data import Dataset
 from bpexp.data.file_settings import FileConfig
 from bpexp.render import text
 from bpexp.render.wording import counted
-from bpexp.runs import results_files, variation
+from bpexp.runs import file_names, variation
 from bpexp.runs.objective import Objective
 from bpexp.runs.result import NoResult, Outcome
 from bpexp.studies.definition import Study, parse
@@ -156,7 +156,7 @@ class TerminalReporter:
             self.say(f"{row.outcome}: {row.job.name}: {row.reason}")
         if len(rows) > MAX_LISTED:
             rest = len(rows) - MAX_LISTED
-            self.say(f"{rows[0].outcome}: {rest} more ({results_files.CSV} has them all)")
+            self.say(f"{rows[0].outcome}: {rest} more ({file_names.RESULTS_CSV} has them all)")
 
     def _predictions(self, result: FinishedSweep, row: Row, title: str = "") -> None:
         """Print the predictions of the best run if its data set is small."""

@@ -22,13 +22,13 @@ from bpexp.data import DataConfig, Dataset, load
 from bpexp.fields.checks import ConfigError
 from bpexp.guards import passwords
 from bpexp.nn.arithmetic import VERSION
-from bpexp.runs import identity, record_digests
+from bpexp.runs import file_names, identity, record_digests
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, PlannedSearch, restore_jobs
 from bpexp.sweeps.rungs import Rung
 from bpexp.sweeps.samplers.grid import MAX_RUNS
 
-NAME = "plan.jsonl.gz"
+NAME = file_names.PLAN
 MAX_BYTES = 10**9
 """Maximum size after decompression: a thousand bytes for each of a million runs."""
 

@@ -9,7 +9,7 @@ from bpexp.render import markdown
 from bpexp.render.document import BulletList, Document, Paragraph, Span, code, strong
 from bpexp.render.table_files import Cell, Columns, as_csv, as_parquet
 from bpexp.render.wording import abbreviated, counted
-from bpexp.runs import environment, metrics, results_files, run_tags
+from bpexp.runs import environment, file_names, metrics, run_tags
 from bpexp.sweeps import rungs_table
 from bpexp.sweeps.job import format_setting
 from bpexp.sweeps.plan import Plan
@@ -95,7 +95,10 @@ def sweep_record(finished: FinishedSweep, started: int, ended: int) -> RunRecord
     ranking = finished.ranking
     points = [MetricPoint("runs", float(len(finished.rows)), 0)]
     results = results_table(finished)
-    files = {results_files.CSV: as_csv(results), results_files.PARQUET: as_parquet(results)}
+    files = {
+        file_names.RESULTS_CSV: as_csv(results),
+        file_names.RESULTS_PARQUET: as_parquet(results),
+    }
     if finished.study is not None:
         files |= finished.study.files
     objective, best = ranking.objective, ranking.best

@@ -6,15 +6,14 @@ from collections.abc import Collection, Sequence
 
 from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import counted, listed_briefly
-from bpexp.runs import record_digests, results_files, run_tags
-from bpexp.sweeps import plan_file
+from bpexp.runs import file_names, record_digests, run_tags
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.ids import short
 from bpexp.tracking.reading import NO_PARTS, Parts, Query, StoredRun
 from bpexp.tracking.unreadable import UnreadableRunError
 
 _ADVICE = {
-    plan_file.NAME: "restore it from a backup, or start the sweep again with reuse=true, which "
+    file_names.PLAN: "restore it from a backup, or start the sweep again with reuse=true, which "
     "links the runs that are stored",
     **dict.fromkeys(
         ("config.yaml", "environment.json", "git.diff"),
@@ -69,7 +68,7 @@ def tags_problem(sweep: StoredRun) -> str:
     if _lacks_digests(sweep):
         return (
             f"The tag {run_tags.DIGESTS} was altered: it does not contain the digests of files; "
-            f"{_advice(sweep, plan_file.NAME)}."
+            f"{_advice(sweep, file_names.PLAN)}."
         )
     found = record_digests.of_summary_tags(sweep.tags)
     if recorded.get(record_digests.TAGS_KEY, found) == found:
@@ -150,7 +149,7 @@ def table_rows(sweep: StoredRun, archive: Archive) -> list[tuple[str, str]]:
         ConfigError: The table was altered.
     """
     # Not the Parquet file: pandas takes longer to import than the runs of a small sweep to check.
-    content = checked_file(sweep, archive, results_files.CSV) or b""
+    content = checked_file(sweep, archive, file_names.RESULTS_CSV) or b""
     table = csv.DictReader(io.StringIO(content.decode(errors="replace")))
     return [(row.get("name") or "", row.get("run_id") or "") for row in table]
 
@@ -215,7 +214,7 @@ def added_runs(
         return ""
     are, them = ("is", "it") if len(added) == 1 else ("are", "them")
     return (
-        f"{counted(len(added), 'run')} of the sweep {are} not in {results_files.CSV}: "
+        f"{counted(len(added), 'run')} of the sweep {are} not in {file_names.RESULTS_CSV}: "
         f"{listed_briefly(added)}; "
         f"somebody moved {them} here, or restored a run that was replaced."
     )
@@ -235,6 +234,6 @@ def missing_runs(rows: Sequence[tuple[str, str]], stored: Collection[str]) -> st
         return ""
     are = "is" if len(missing) == 1 else "are"
     return (
-        f"{counted(len(missing), 'run')} of {results_files.CSV} {are} "
+        f"{counted(len(missing), 'run')} of {file_names.RESULTS_CSV} {are} "
         f"deleted, or moved to another sweep: {listed_briefly(missing)}."
     )

@@ -18,7 +18,7 @@ import pandas as pd
 
 from bpexp.config.schema import RUNTIME
 from bpexp.fields.checks import ConfigError, nearest
-from bpexp.runs import results_files, run_tags
+from bpexp.runs import file_names, run_tags
 from bpexp.runs.metrics import METRICS, Direction, listed
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import Parts, Query, RunReader, StoredRun
@@ -116,12 +116,12 @@ def results_table(archive: Archive, parent: StoredRun) -> pd.DataFrame | None:
     Raises:
         ConfigError: results.parquet is malformed.
     """
-    content = archive.file_if_any(parent, results_files.PARQUET)
+    content = archive.file_if_any(parent, file_names.RESULTS_PARQUET)
     return None if content is None else _parse_results(content, parent)
 
 
 def _parse_results(content: bytes, parent: StoredRun) -> pd.DataFrame:
-    name = f"{results_files.PARQUET} of {parent.short_id}"
+    name = f"{file_names.RESULTS_PARQUET} of {parent.short_id}"
     try:
         table = pd.read_parquet(io.BytesIO(content))
     except Exception as error:

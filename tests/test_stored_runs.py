@@ -429,18 +429,25 @@ def test_a_table_whose_columns_or_classes_have_other_names_is_noticed(inside, ro
         assert "have other names than when the run was trained" in done.stdout + done.stderr
 
 
+OWN_TABLE = ("data=file", "data.path=t.csv", "data.target=y", "epochs=2", "seed=1,2")
+
+
+def sweep_on(table, inside):
+    """Train a sweep on a table of the user's."""
+    Path("t.csv").write_text(table)
+    assert inside("-m", *OWN_TABLE).returncode == 0
+
+
 @pytest.mark.usefixtures("a_store")
 def test_a_sweep_is_not_continued_on_columns_with_other_names(inside):
     table = "a,b,y\n0,1,0\n1,0,1\n1,1,1\n0,0,0\n"
-    Path("t.csv").write_text(table)
-    settings = ("data=file", "data.path=t.csv", "data.target=y", "epochs=2", "seed=1,2")
-    assert inside("-m", *settings).returncode == 0
+    sweep_on(table, inside)
     Path("t.csv").write_text(table.replace("a,b,y", "b,a,y"))
     for command in (("resume", "latest"), ("extend", "latest", "seed=3")):
         done = inside(*command)
         assert (done.returncode, done.stdout) == (2, "")
         assert "have other names than when this sweep started" in done.stderr
-    done = inside("-m", *settings, "reuse=true")
+    done = inside("-m", *OWN_TABLE, "reuse=true")
     assert done.returncode == 0
     assert done.stdout.count("is trained again: The columns or classes") == 2
     assert inside("verify", "latest").stdout == "2 of 2 runs match their digests.\n"
@@ -449,9 +456,7 @@ def test_a_sweep_is_not_continued_on_columns_with_other_names(inside):
 @pytest.mark.usefixtures("a_store")
 def test_a_report_draws_no_surfaces_over_data_that_have_changed(inside):
     table = "a,b,y\n0,1,1\n1,0,1\n1,1,0\n0,0,0\n"
-    Path("t.csv").write_text(table)
-    settings = ("data=file", "data.path=t.csv", "data.target=y", "epochs=2", "seed=1,2")
-    assert inside("-m", *settings).returncode == 0
+    sweep_on(table, inside)
     surfaces = []
     for content in (table, table.replace("0,1,1", "5,1,1")):
         Path("t.csv").write_text(content)

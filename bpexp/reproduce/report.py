@@ -21,7 +21,6 @@ from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import FINISHED, NO_PARTS, Parts, Query, StoredRun
 
 _SWEEPS = Query(tags={run_tags.KIND: run_tags.SWEEP_KIND})
-_NO_FINDINGS: Counter[Finding] = Counter()
 MAX_LISTED = 20
 """Runs of each finding that are described; the others are only counted."""
 
@@ -177,9 +176,7 @@ def _describe(verdict: Verdict, archive: Archive) -> list[str]:
     return lines
 
 
-def _summary(
-    of_runs: Counter[Finding], state: str, of_sweeps: Counter[Finding] = _NO_FINDINGS
-) -> str:
+def _summary(of_runs: Counter[Finding], state: str, of_sweeps: Counter[Finding]) -> str:
     runs = [f"{of_runs[Finding.IDENTICAL]} of {of_runs.total()} runs {state}"] if of_runs else []
     runs += [f"{of_runs[kind]} {kind}" for kind in list(Finding)[1:] if of_runs[kind]]
     sweeps = [f"{counted(of_sweeps[kind], 'sweep')} {kind}" for kind in Finding if of_sweeps[kind]]

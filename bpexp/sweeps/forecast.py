@@ -91,23 +91,22 @@ class Work:
         n_confirming = confirmation.n_runs(plan) if confirms and is_complete else 0
         return cls(jobs, n_missing, len(within), n_confirming)
 
-    def sentences(self, seconds: float, in_time: int, n_confirming: int) -> list[str]:
+    def sentences(self, seconds: float, in_time: int) -> list[str]:
         """What the budget leaves out, and what confirms the best combinations.
 
         Args:
             seconds: The budget of seconds; inf for none.
             in_time: The largest number of runs that can be expected in this time.
-            n_confirming: The number of runs that confirm the best combinations.
         """
         found = []
         if self.n_runs < self.n_missing:
             found.append(f"The budget allows {self.n_runs} of {counted(self.n_missing, 'run')}.")
         if in_time < self.n_runs:
             found.append(f"In {_duration(seconds)} at most {in_time} of {self.n_runs} runs end.")
-        if n_confirming:
+        if self.n_confirming:
             found.append(
-                f"{counted(n_confirming, 'further run')} on fresh seeds "
-                f"{'confirms' if n_confirming == 1 else 'confirm'} the best combinations."
+                f"{counted(self.n_confirming, 'further run')} on fresh seeds "
+                f"{'confirms' if self.n_confirming == 1 else 'confirm'} the best combinations."
             )
         return found
 
@@ -162,10 +161,11 @@ def _training(plan: Plan, executor: Executor, work: Work, known: Sequence[Job]) 
         _seconds(costs, n, epochs, limits.epochs) / workers for n in (fewest, work.n_runs)
     )
     longest = limits.seconds or math.inf
-    is_timed_out = FASTEST * least > longest
+    if FASTEST * least > longest:
+        # Only complete sweeps are confirmed.
+        work = replace(work, n_confirming=0)
     in_time = int(min(1.0, longest / (FASTEST * most)) * work.n_runs) if most else work.n_runs
-    confirmed = 0 if is_timed_out else work.n_confirming
-    more = _seconds(costs, confirmed, epochs, None) / workers
+    more = _seconds(costs, work.n_confirming, epochs, None) / workers
     time_range = _range(
         min(FASTEST * least, longest) + FASTEST * more,
         min(SLOWEST * most, longest) + SLOWEST * more,
@@ -174,11 +174,11 @@ def _training(plan: Plan, executor: Executor, work: Work, known: Sequence[Job]) 
     kind = "batch" if len(batches) == 1 else "batches"
     of_each = counted(max(len(batch.jobs) for batch in batches), "run")
     return [
-        *work.sentences(longest, in_time, confirmed),
+        *work.sentences(longest, in_time),
         *halving.sentences,
         f"{len(batches)} {kind} of at most {of_each} on {executor.description}.",
         f"Training takes about {time_range}{_if_stopped(plan)}, and the files "
-        f"{at_most}{_bytes(costs.bytes * (in_time + confirmed))}.",
+        f"{at_most}{_bytes(costs.bytes * (in_time + work.n_confirming))}.",
         _race(plan, len(known) - len(work.jobs) + work.n_runs) if plan.is_race else _power(known),
     ]
 

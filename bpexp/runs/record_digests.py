@@ -25,6 +25,8 @@ from bpexp.runs.metrics import METRICS
 
 METRICS_KEY, NAMES_KEY, TAGS_KEY = "metrics", "names", "tags"
 """The keys of the digests that are not of files."""
+DAMAGED = f"The tag {run_tags.DIGESTS} was altered: it does not contain the digests of files"
+"""What is said of a tag that ``parse`` cannot read, without the end of the sentence."""
 _DIGITS = 16
 _TAGS = (run_tags.IDENTITY, run_tags.RESULT, run_tags.OUTCOME)
 _SETTINGS_TAGS = (run_tags.CONFIG, run_tags.ARITHMETIC)

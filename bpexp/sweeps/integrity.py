@@ -284,7 +284,7 @@ def _digests_problem(run: StoredRun) -> str:
     value = run.tags.get(run_tags.DIGESTS)
     if value is None or record_digests.parse(value):
         return ""
-    return f"The tag {run_tags.DIGESTS} was altered: it does not contain the digests of files."
+    return f"{record_digests.DAMAGED}."
 
 
 def _file_problems(

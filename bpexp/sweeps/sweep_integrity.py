@@ -66,10 +66,7 @@ def tags_problem(sweep: StoredRun) -> str:
     """
     recorded = record_digests.parse(sweep.tags.get(run_tags.DIGESTS, ""))
     if _lacks_digests(sweep):
-        return (
-            f"The tag {run_tags.DIGESTS} was altered: it does not contain the digests of files; "
-            f"{_advice(sweep, file_names.PLAN)}."
-        )
+        return f"{record_digests.DAMAGED}; {_advice(sweep, file_names.PLAN)}."
     found = record_digests.of_summary_tags(sweep.tags)
     if recorded.get(record_digests.TAGS_KEY, found) == found:
         return ""

@@ -125,7 +125,8 @@ def plain_numbers(frame: "pd.DataFrame", names: Sequence[str]) -> Array | None:
     # A slice of columns needs no copy.
     chosen = frame.iloc[:, place] if everything[place] == list(names) else frame[list(names)]
     values = _by_rows(chosen)
-    return values if np.isfinite(values).all() else None
+    # NaN is the smallest and the largest number of an array that has one.
+    return values if np.isfinite([values.min(), values.max()]).all() else None
 
 
 def _by_rows(frame: "pd.DataFrame") -> Array:

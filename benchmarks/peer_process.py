@@ -35,7 +35,7 @@ class PeerProcess:
             runs: Number of runs.
             epochs: Number of epochs.
         """
-        self._epochs_and_runs = runs * epochs
+        self._peer, self._epochs_and_runs = peer, runs * epochs
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.peer_process", peer, problem, str(runs),
              str(epochs)],
@@ -48,14 +48,19 @@ class PeerProcess:
 
         Returns:
             What ``time_training`` returned, or ``{"missing": reason}``.
+
+        Raises:
+            RuntimeError: The process died, which is a fault of the benchmark or of the peer. A
+                table that lists the peer as missing would hide it.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             print("train", file=self._process.stdin, flush=True)
             return dict(json.loads(self._process.stdout.readline()))
-        except (BrokenPipeError, json.JSONDecodeError):
-            return {"missing": "its process died"}
+        except (BrokenPipeError, json.JSONDecodeError) as error:
+            self.close()
+            raise RuntimeError(f"The process of {self._peer} died.") from error
 
     def cost(self) -> float:
         """Train once and return nanoseconds per epoch and run.

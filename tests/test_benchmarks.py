@@ -1,12 +1,14 @@
 """The benchmarks compare their measurements with the targets; the measurements are not tested."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from benchmarks import accuracy, loading, page, targets
 from benchmarks.page import Part
+from benchmarks.peer_process import PeerProcess
 from benchmarks.rounds import Row, Table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -33,6 +35,19 @@ def test_mini_batches_are_compared_with_the_fastest_other_tool_for_each_number_o
     for runs in ("1 run", "16 runs"):
         measured = table(f"784-128-10, batches of 64, {runs}", bpexp=(2,), one=(3,), other=(5,))
         assert results("minibatch", measured) == [["at least 1", "1.5", "reached"]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("peer", ["minibatch_numpy", "minibatch_torch"])
+def test_peers_train_several_runs_unless_their_library_is_not_installed(peer):
+    with closing(PeerProcess(peer, "table 20-64-64-1, batches of 128", 2, 1)) as process:
+        assert process.first.get("seconds", 0) > 0 or "No module" in process.first["missing"]
+
+
+@pytest.mark.slow
+def test_a_peer_that_fails_is_an_error_and_not_missing():
+    with pytest.raises(RuntimeError, match="minibatch_numpy"):
+        PeerProcess("minibatch_numpy", "no such problem", 1, 1)
 
 
 def test_loading_is_compared_with_a_library_that_only_reads():

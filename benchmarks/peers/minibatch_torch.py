@@ -1,5 +1,7 @@
 """Training with mini-batches by PyTorch, one run per joblib task."""
 
+from collections.abc import Sequence
+
 import torch
 
 from benchmarks.peers import Peer, SeparateRuns
@@ -9,9 +11,8 @@ from bpexp.data import load
 from bpexp.typing import Array
 
 
-def train(config: TrainConfig, X: Array, Y: Array) -> float:
+def train(config: TrainConfig, X: Array, Y: Array, layers: Sequence[tuple[Array, Array]]) -> float:
     """Train one run by Adam; return the last loss of a mini-batch."""
-    layers = initial_layers(config)
     modules: list[torch.nn.Module] = []
     for W, b in layers:
         linear = torch.nn.Linear(*W.shape, dtype=torch.float64)
@@ -37,4 +38,4 @@ def train(config: TrainConfig, X: Array, Y: Array) -> float:
 def prepare(runs: list[TrainConfig]) -> Peer:
     """See ``benchmarks.peers``."""
     data = load(runs[0].data)
-    return SeparateRuns(train, [(config, data.X, data.Y) for config in runs])
+    return SeparateRuns(train, [(c, data.X, data.Y, initial_layers(c)) for c in runs])

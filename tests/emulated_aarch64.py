@@ -26,9 +26,9 @@ PYTHON = ("3.11", "bookworm")
 """The version of Python, and the release of Debian that has it."""
 PACKAGES = (
     "numpy", "scipy", "pandas", "pyarrow", "scikit-learn", "llvmlite", "hydra-core", "omegaconf",
-    "PyYAML", "joblib", "platformdirs", "psutil", "rich", "markdown-it-py", "mdurl", "pygments",
-    "threadpoolctl", "packaging", "narwhals", "python-dateutil", "six", "pytest", "pluggy",
-    "iniconfig",
+    "PyYAML", "joblib", "cloudpickle", "platformdirs", "psutil", "rich", "markdown-it-py", "mdurl",
+    "pygments", "threadpoolctl", "packaging", "narwhals", "python-dateutil", "six", "pytest",
+    "pluggy", "iniconfig",
 )  # fmt: skip
 """What training imports; wheels for aarch64 are installed without what else they require."""
 SOURCE_PACKAGES = ("antlr4-python3-runtime",)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
+from hypothesis.extra.numpy import arrays as arrays_of
 
 import bpexp
 from bpexp.fields.checks import ConfigError
@@ -95,6 +96,27 @@ def test_an_npz_file_is_read_as_the_zipfile_module_reads_it(arrays, compressed, 
         if members is not None:
             with zipfile.ZipFile(io.BytesIO(damaged)) as file:
                 assert members == {name: file.read(name) for name in file.namelist()}
+
+
+@given(
+    arrays=st.dictionaries(
+        st.text("abW1", min_size=1, max_size=4),
+        st.one_of(
+            arrays_of(dtype, array_shapes(min_side=0, max_dims=3, max_side=5))
+            for dtype in ("f8", "i8")
+        ),
+        max_size=4,
+    ),
+    view=st.sampled_from(["C", "F", "every second"]),
+)
+def test_an_npz_file_is_written_as_numpy_writes_it(arrays, view):
+    if view == "every second":
+        arrays = {name: array[..., ::2] for name, array in arrays.items()}
+    else:
+        arrays = {name: np.asarray(array, order=view) for name, array in arrays.items()}
+    out = io.BytesIO()
+    np.savez(out, **arrays)
+    assert artifact_files.npz(arrays) == out.getvalue()
 
 
 def test_weights_of_another_network_are_not_exported():

@@ -1,6 +1,5 @@
 """The record of a run that is tracked: parameters, tags, metrics and artifacts."""
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -9,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import yaml
-from numpy.typing import NDArray
 
 from bpexp.config.schema import RuntimeConfig, TrainConfig, flatten, plain
 from bpexp.data.dataset import Dataset
@@ -17,6 +15,7 @@ from bpexp.guards import passwords
 from bpexp.runs import confusion_files, identity, predictions_file, record_digests, run_tags
 from bpexp.runs.result import Failure, TrainResult
 from bpexp.sweeps.job import Job, JobResult, Span
+from bpexp.tracking import artifact_files
 from bpexp.tracking.contract import DatasetInput, MetricPoint, RunRecord
 from bpexp.typing import Array
 
@@ -174,6 +173,9 @@ def _setting_params(name: str, value: object, text: str) -> dict[str, str]:
 @lru_cache(maxsize=1024)
 def _setting_document(name: str, value: object, text: str) -> bytes:
     """The document of a top-level key; cached, since the runs of a sweep share most of them."""
+    if type(value) is int:
+        # Such as the seed, another one in each run, for which PyYAML takes long.
+        return f"{name}: {text}\n".encode()
     # The C emitter writes the same text many times faster; not every build of PyYAML has it.
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     return yaml.dump({name: plain(value)}, Dumper=dumper, sort_keys=False).encode()
@@ -223,21 +225,15 @@ def result_artifacts(result: TrainResult, dataset: Dataset) -> dict[str, bytes]:
     for i, (W, b) in enumerate(zip(result.weights, result.biases, strict=True), start=1):
         layers |= {f"W{i}": W, f"b{i}": b}
     files = {
-        "losses.npz": _npz({"loss": result.losses}),
-        "weights.npz": _npz(layers),
+        "losses.npz": artifact_files.npz({"loss": result.losses}),
+        "weights.npz": artifact_files.npz(layers),
     }
     name, content = predictions_file.of_result(result, dataset)
     files |= {name: content, **confusion_files.of_result(result, dataset)}
     if result.validation is not None:
         epochs, losses = result.validation
-        files["validation.npz"] = _npz({"epoch": epochs, "loss": losses})
+        files["validation.npz"] = artifact_files.npz({"epoch": epochs, "loss": losses})
     return files
-
-
-def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
 
 
 @lru_cache(maxsize=16)

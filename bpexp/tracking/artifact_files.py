@@ -1,4 +1,4 @@
-"""Parses the artifacts of stored runs as data, without executing code from them.
+"""Writes NPZ files, and parses artifacts of stored runs as data without executing code from them.
 
 >>> from bpexp.tracking import artifact_files
 >>> artifact_files.mapping("lr: 0.1", "config.yaml")
@@ -8,11 +8,13 @@
 import io
 import math
 import zipfile
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from bpexp.fields.checks import ConfigError, brief
 from bpexp.guards import yaml_size
@@ -43,6 +45,34 @@ def mapping(content: bytes | str, name: str) -> dict[str, object]:
     if not isinstance(values, dict):
         raise ConfigError(f"{name} must be a mapping, got {brief(values)}.")
     return values
+
+
+def npz(named: Mapping[str, NDArray[Any]]) -> bytes:
+    """The content of an NPZ file, byte for byte that of ``np.savez``.
+
+    Args:
+        named: Arrays of numbers by name, in ASCII.
+    """
+    members = {
+        f"{name}.npy": _npy_header(array.shape, array.flags.fnc, array.dtype) + array.tobytes("A")
+        for name, array in named.items()
+    }
+    content = stored_zip.written(members)
+    if content is not None:
+        return content
+    buffer = io.BytesIO()
+    np.savez(buffer, **named)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=256)
+def _npy_header(shape: tuple[int, ...], is_fortran: bool, dtype: np.dtype[Any]) -> bytes:
+    """The header of an NPY file. Cached because the runs of a sweep share few headers."""
+    stream = io.BytesIO()
+    described = np.lib.format.dtype_to_descr(dtype)
+    values = {"descr": described, "fortran_order": is_fortran, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, values)
+    return stream.getvalue()
 
 
 def arrays(content: bytes, name: str) -> dict[str, Array]:

@@ -349,7 +349,6 @@ def test_diverged_runs_are_worse_than_any_value_of_a_metric():
 
 def search(backend, experiment="bpexp"):
     """Start a sweep whose second generation depends on the results of the first."""
-    sampler = NarrowingSampler()
 
     def compose(proposal):
         return compose_settings({
@@ -357,9 +356,8 @@ def search(backend, experiment="bpexp"):
             "tracking__experiment": experiment,
         })  # fmt: skip
 
-    generations = Generations(sampler, compose)
-    plan = make_plan(map(compose, sampler.ask()))
-    return app.run_sweep(plan, SilentReporter(), generations=generations)
+    generations = Generations(NarrowingSampler(), compose)
+    return app.run_sweep(generations.first_plan(), SilentReporter(), generations=generations)
 
 
 def digests(experiment):

@@ -1,17 +1,17 @@
-"""The generations of jobs that a sampler proposes after the first one of a sweep.
+"""The generations of jobs that a sampler proposes for a sweep.
 
 A grid has one generation, and needs none of this.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bpexp.config.schema import RUNTIME, TrainConfig, parse_train
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.job import Job
-from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.samplers.base import Sampler
+from bpexp.sweeps.plan import Plan, make_plan
+from bpexp.sweeps.samplers.base import Proposal, Sampler
 from bpexp.sweeps.samplers.trials import Trial
 
 if TYPE_CHECKING:
@@ -25,36 +25,54 @@ class OtherProposalsError(ConfigError):
     """A sampler does not propose the jobs that are stored."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Generations:
-    """Where the jobs of a new sweep come from after its first generation.
+    """The generations of jobs of a sweep, in the order in which its sampler proposes them.
+
+    The plan of a sweep has the generations that were proposed so far. A new sampler is brought to
+    the last one of them by ``catch_up``, as when a sweep is resumed; ``next_plan`` then goes on.
+    ``bpexp.sweeps.search`` has the generations of a search, ``bpexp.sweeps.race`` those of a race.
 
     Attributes:
-        sampler: Proposes generations. Its ``ask`` has been called once, for the first generation.
+        sampler: Proposes the jobs. It has not been asked before, and is asked here only.
         compose: Composes the configuration of a proposed job.
     """
 
     sampler: Sampler
     compose: Callable[[Any], Mapping[str, Any]]
+    _n_asked: int = field(default=0, init=False)
+
+    def first_plan(self) -> Plan:
+        """Plan the first generation. Raises ConfigError if a proposed job breaks a rule."""
+        return make_plan(map(self.compose, self._ask()))
 
     def catch_up(self, plan: Plan, scores_of: ScoresOf) -> None:
-        """Bring the sampler to the last generation of a plan, before whose jobs all are trained.
-
-        The sampler of a new sweep is there: the plan has one generation.
+        """Ask the sampler for those generations of a plan that it has not been asked for.
 
         Args:
-            plan: The plan.
+            plan: The plan. All jobs before its last generation are trained.
             scores_of: Returns the scores of jobs.
 
         Raises:
-            ConfigError: The sampler proposes other jobs than the plan has.
+            OtherProposalsError: The sampler proposes other jobs than the plan has.
         """
+        generations = plan.jobs_by_generation
+        while self._n_asked < len(generations):
+            if self._n_asked:
+                self.sampler.tell(scores_of(generations[self._n_asked - 1]))
+            jobs = generations[self._n_asked]
+            configs = [train_config(self.compose(proposal)) for proposal in self._ask()]
+            if configs != [job.config for job in jobs]:
+                raise OtherProposalsError(
+                    f"The sampler proposes other runs than before from run {jobs[0].index + 1} on: "
+                    "packages, data or results have changed; start a new sweep."
+                )
 
     def next_plan(self, plan: Plan, scores: Sequence[float | None]) -> Plan | None:
         """Report the results of the last generation to the sampler and plan the next one.
 
         Args:
-            plan: The plan so far.
+            plan: The plan so far, with which the sampler has caught up.
             scores: The score of each job of the last generation, see ``Sampler.tell``.
 
         Returns:
@@ -64,8 +82,12 @@ class Generations:
             ConfigError: A proposed job breaks a rule.
         """
         self.sampler.tell(scores)
-        proposals = self.sampler.ask()
+        proposals = self._ask()
         return plan.with_generation(map(self.compose, proposals)) if proposals else None
+
+    def _ask(self) -> Sequence[Proposal]:
+        self._n_asked += 1
+        return self.sampler.ask()
 
     def progress(self, plan: Plan) -> Sequence[str]:
         """Sentences on the results so far, after a generation."""
@@ -78,38 +100,6 @@ class Generations:
     def trials(self, plan: Plan) -> Sequence[Trial]:
         """The trials of a search so far."""
         return ()
-
-
-@dataclass(frozen=True)
-class ReplayedGenerations(Generations):
-    """The generations of a sweep that can be resumed, although its sampler is not stored.
-
-    ``bpexp.sweeps.search`` has those of a search, ``bpexp.sweeps.race`` those of a race.
-
-    Attributes:
-        sampler: A new sampler, whose ``ask`` has not been called.
-    """
-
-    def catch_up(self, plan: Plan, scores_of: ScoresOf) -> None:
-        """Ask for the generations of the plan again, and tell all but the last one's scores.
-
-        Raises:
-            OtherProposalsError: The sampler proposes other jobs than the plan has.
-        """
-        *earlier, last = plan.jobs_by_generation
-        for jobs in earlier:
-            self._ask_again(jobs)
-            self.sampler.tell(scores_of(jobs))
-        self._ask_again(last)
-
-    def _ask_again(self, jobs: Sequence[Job]) -> None:
-        """Ask for a generation that is known."""
-        configs = [train_config(self.compose(proposal)) for proposal in self.sampler.ask()]
-        if configs != [job.config for job in jobs]:
-            raise OtherProposalsError(
-                f"The sampler proposes other runs than before from run {jobs[0].index + 1} on: "
-                "packages, data or results have changed; start a new sweep."
-            )
 
 
 def train_config(values: Mapping[str, Any]) -> TrainConfig:

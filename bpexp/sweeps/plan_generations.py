@@ -8,7 +8,7 @@ from bpexp.sweeps.search import SearchGenerations
 
 
 def of_plan(plan: Plan, job_composer: Composer | None = None) -> Generations | None:
-    """The generations of a plan, whose sampler has not been asked; None for a grid.
+    """The generations of a plan, to be caught up with; None for a grid.
 
     Args:
         plan: The plan.

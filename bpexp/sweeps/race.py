@@ -13,7 +13,7 @@ from bpexp.config.options import key_of
 from bpexp.config.replicates import OWN_SEEDS, is_replicate_key
 from bpexp.config.schema import TrainConfig, flatten, plain
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.generations import ReplayedGenerations, ScoresOf
+from bpexp.sweeps.generations import Generations, ScoresOf
 from bpexp.sweeps.job import Combination, Job, by_combination
 from bpexp.sweeps.plan import Plan, make_plan
 from bpexp.sweeps.race_result import RacedCombination, RaceResult
@@ -24,8 +24,8 @@ from bpexp.sweeps.samplers.racing import RacingSampler, center_of
 Values = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class RaceGenerations(ReplayedGenerations):
+@dataclass
+class RaceGenerations(Generations):
     """The blocks of seeds of a race."""
 
     sampler: RacingSampler

@@ -15,7 +15,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.runs import comparability
 from bpexp.runs.objective import Objective
 from bpexp.sweeps import comparable
-from bpexp.sweeps.generations import ReplayedGenerations, train_config
+from bpexp.sweeps.generations import Generations, train_config
 from bpexp.sweeps.plan import Plan, PlannedSearch, make_plan
 from bpexp.sweeps.rungs import pruned_epochs
 from bpexp.sweeps.samplers import lr_range, sweep_files
@@ -24,8 +24,8 @@ from bpexp.sweeps.samplers.space import Space, parse
 from bpexp.sweeps.samplers.trials import Trial, best_of
 
 
-@dataclass(frozen=True)
-class SearchGenerations(ReplayedGenerations):
+@dataclass
+class SearchGenerations(Generations):
     """The generations of a search."""
 
     sampler: SearchSampler

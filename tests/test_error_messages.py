@@ -140,7 +140,7 @@ VALUES = [
     ("-m lr=-1,1", 1, ["got -1."]),
     ("\u2013lr=1", 1, ["has a typographic dash: type lr=1."]),
     ("-m epochs=10 --config-dir conf lr=1", 1, ["bpexp -m --config-dir conf epochs=10 lr=1."]),
-    ("-m 'optimizer=[adam,momentum]'", 1, ["type optimizer=adam,momentum."]),
+    ("-m 'optimizer=[adam,momentum]'", 1, ["bpexp -m optimizer=adam,momentum."]),
     ("-m 'lr=1 | seeds=auto'", 1, ["got seeds.name=null and seeds.name=auto; type one value, out"]),
     ("-m 'lr=logspace(-2,0,count=7)'", 1, ["count is not an argument", "logspace(-2,0,num=7)'."]),
     ("-m 'zip(lr=[1,2]hidden=[2,4])'", 1, ["type 'zip(lr=[1,2],hidden=[2,4])'."]),

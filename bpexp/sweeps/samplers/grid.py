@@ -21,7 +21,7 @@ from hydra.core.override_parser.types import (
 )
 
 from bpexp.config.grammar import decimals, shuffled
-from bpexp.config.options import OPTION_GROUPS
+from bpexp.config.options import check_one_option
 from bpexp.fields.checks import ConfigError, brief
 
 MAX_RUNS = 1_000_000
@@ -51,13 +51,9 @@ def values(override: Override, *, allow_equal_values: bool = False) -> list[str]
             f"{key}={value}"
             for value in _values(key, override, allow_equal_values=allow_equal_values)
         ]
-    value = override.get_value_element_as_str()
-    if key in OPTION_GROUPS and isinstance(override.value(), list):
-        raise ConfigError(
-            f"{key} must be one option, or several without brackets, got {key}={value}; type "
-            f"{key}={value[1:-1]}."
-        )
-    return [key if override.is_delete() else f"{key}={value}"]
+    text = key if override.is_delete() else f"{key}={override.get_value_element_as_str()}"
+    check_one_option([text])
+    return [text]
 
 
 def _values(key: str, override: Override, *, allow_equal_values: bool) -> list[str]:

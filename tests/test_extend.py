@@ -21,7 +21,7 @@ def planned(*arguments):
 
 def added(plan, *arguments):
     """The names of the jobs that an extension adds, after checking that the others stay."""
-    extended = extension.extended(plan, arguments, composer())
+    extended = extension.extended_plan(plan, arguments, composer())
     assert extended.configs[: len(plan.jobs)] == plan.configs
     return [job.name for job in extended.jobs[len(plan.jobs) :]]
 
@@ -65,7 +65,7 @@ def test_every_value_of_a_setting_of_an_added_option_is_added(option, key, value
     group, name = key.split(".")
     default = composer().compose([option])[group][name]
     plan = planned("lr=0.1", "seed=0", "epochs=5")
-    extended = extension.extended(plan, [option, f"{key}={values[0]},{values[1]}"], composer())
+    extended = extension.extended_plan(plan, [option, f"{key}={values[0]},{values[1]}"], composer())
     found = [getattr(getattr(config, group), name) for config in extended.configs[1:]]
     assert found == list(values)
     # The values of an extension are not the defaults of what is composed later.
@@ -76,7 +76,7 @@ def test_every_value_of_a_setting_of_an_added_option_is_added(option, key, value
 def test_sub_sweeps_of_an_extension_do_not_share_values():
     plan = planned("lr=0.1", "seed=0", "epochs=5")
     sub_sweeps = "optimizer=momentum optimizer.momentum=0.5 | optimizer=momentum lr=3"
-    extended = extension.extended(plan, [sub_sweeps], composer())
+    extended = extension.extended_plan(plan, [sub_sweeps], composer())
     assert [config.optimizer.momentum for config in extended.configs[1:]] == [0.5, 0.9]
 
 
@@ -90,7 +90,7 @@ def test_values_are_added_once_to_a_sweep_over_many_values():
 def test_sub_sweeps_keep_the_settings_of_their_optimizers():
     union = "optimizer=momentum optimizer.momentum=0.5,0.9 | optimizer=adam lr=0.01"
     plan = planned(union, "seed=0", "epochs=5")
-    extended = extension.extended(plan, ["seed=1"], composer())
+    extended = extension.extended_plan(plan, ["seed=1"], composer())
     assert [config.optimizer for config in extended.configs[3:]] == [
         config.optimizer for config in plan.configs
     ]
@@ -99,7 +99,7 @@ def test_sub_sweeps_keep_the_settings_of_their_optimizers():
 
 def test_jobs_planned_before_are_named_by_what_varies_now():
     plan = planned("lr=0.1,1", "epochs=5")
-    extended = extension.extended(plan, ["seed=7"], composer())
+    extended = extension.extended_plan(plan, ["seed=7"], composer())
     assert [job.name for job in extended.jobs] == [
         "lr=0.1 seed=42", "lr=1 seed=42", "lr=0.1 seed=7", "lr=1 seed=7",
     ]  # fmt: skip

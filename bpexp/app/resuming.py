@@ -169,16 +169,16 @@ def extended(request: ResumeRequest, arguments: Sequence[str], reporter: Reporte
 
     Args:
         request: The sweep.
-        arguments: What is added, see ``extension.extended``.
+        arguments: What is added, see ``extension.extended_plan``.
         reporter: Receives a sentence on what is done.
 
     Raises:
-        ConfigError: As ``resumed`` and ``extension.extended``.
+        ConfigError: As ``resumed`` and ``extension.extended_plan``.
     """
     archive, sweep = request.archive, request.sweep
     resume.check_can_resume(sweep, has_ended=request.ended)
     stored = StoredPlan.of(sweep, archive)
-    plan = extension.extended(stored.plan, arguments, composer())
+    plan = extension.extended_plan(stored.plan, arguments, composer())
     plan = _with_backend_and_budget(plan, request)
     n_added = len(plan.jobs) - len(stored.plan.jobs)
     if n_added:

@@ -3,12 +3,12 @@
 >>> from bpexp.config.compose import compose_settings, composer
 >>> from bpexp.sweeps.plan import make_plan
 >>> plan = make_plan([compose_settings({"lr": lr, "seed": 0}) for lr in (0.1, 1.0)])
->>> [job.name for job in extended(plan, ["seed=range(0,3)"], composer()).jobs[2:]]
+>>> [job.name for job in extended_plan(plan, ["seed=range(0,3)"], composer()).jobs[2:]]
 ['lr=0.1 seed=1', 'lr=0.1 seed=2', 'lr=1 seed=1', 'lr=1 seed=2']
 """
 
 import json
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -26,7 +26,7 @@ from bpexp.sweeps.samplers import grid, sub_sweeps
 Plain = dict[str, Any]
 
 
-def extended(plan: Plan, arguments: Sequence[str], composer: Composer) -> Plan:
+def extended_plan(plan: Plan, arguments: Sequence[str], composer: Composer) -> Plan:
     """The plan with further jobs, whose indices continue those it has.
 
     Each configuration of the plan is combined with each combination of the values of the arguments,
@@ -47,63 +47,71 @@ def extended(plan: Plan, arguments: Sequence[str], composer: Composer) -> Plan:
     if plan.study is not None:
         raise ConfigError("A study has the runs that its definition lists; extend takes no study.")
     if plan.is_race:
-        return _with_more_seeds(plan, arguments)
-    if plan.search is not None:
-        return _with_more_trials(plan, arguments)
+        more = _with_more_seeds(plan, arguments)
+    elif plan.search is not None:
+        more = _with_more_trials(plan, arguments)
+    else:
+        more = _with_combinations(plan, arguments, composer)
+    return replace(more, extensions=(*plan.extensions, *arguments))
+
+
+def _with_combinations(plan: Plan, arguments: Sequence[str], composer: Composer) -> Plan:
+    """The plan of a grid with those combinations that it does not have yet."""
     if plan.runtime.search.halving is not None:
         raise ConfigError(
             "A sweep with search.halving has judged its combinations by the runs that it has; "
             "start a new sweep."
         )
+    combined = folds.expanded(_combinations(plan, arguments, composer))
     known = set(plan.configs)
-    new: list[TrainConfig] = []
-    for values in folds.expanded(_combinations(plan, arguments, composer)):
-        config = parse_train(values)
-        if config not in known:
-            known.add(config)
-            new.append(config)
+    new = [one for one in dict.fromkeys(map(parse_train, combined)) if one not in known]
     if not new:
         raise ConfigError(
             f"The sweep has the runs of {' '.join(arguments)} already; bpexp resume trains those "
             "that are missing."
         )
     runtime = plain(plan.runtime)
-    added = plan.with_generation({**plain(config), **runtime} for config in new)
-    return replace(added, extensions=(*plan.extensions, *arguments))
+    return plan.with_generation({**plain(config), **runtime} for config in new)
 
 
-def _combinations(plan: Plan, arguments: Sequence[str], composer: Composer) -> Iterator[Plain]:
+def _combinations(plan: Plan, arguments: Sequence[str], composer: Composer) -> list[Plain]:
     """Each distinct configuration of the plan with each combination of the arguments."""
-    jobs = [
-        [_checked(override) for override in composer.parse(overrides)]
-        for overrides in sub_sweeps.jobs(arguments, composer.parse)
-    ]
-    by_keys: dict[tuple[str, ...], list[list[Override]]] = {}
-    for overrides in jobs:
+    jobs: dict[tuple[str, ...], list[list[Override]]] = {}
+    for texts in sub_sweeps.jobs(arguments, composer.parse):
+        overrides = [_checked(override) for override in composer.parse(texts)]
         keys = tuple(override.get_key_element() for override in overrides)
-        by_keys.setdefault(keys, []).append(overrides)
-    configs = dict.fromkeys(plan.configs)
-    # Of the configurations that differ in replaced values only, one is combined with all others:
-    # a sweep over thousands of seeds gets ten more, not ten for each seed.
-    chosen: dict[tuple[str, ...], set[TrainConfig]] = {}
-    for keys, some in by_keys.items():
-        names = {key_of(key).partition(".")[0] for key in keys}
-        others = [name for name in TRAIN if name not in names]
-        first: dict[Hashable, TrainConfig] = {}
-        for config in configs:
-            kept = tuple(getattr(config, name) for name in others)
-            replaced = _replaced(config, some[0], composer, names)
-            first.setdefault((kept, _key(replaced)), config)
-        chosen[keys] = set(first.values())
-    grid.check_count(sum(len(chosen[keys]) * len(some) for keys, some in by_keys.items()))
+        jobs.setdefault(keys, []).append(overrides)
+    configs = list(dict.fromkeys(plan.configs))
+    extended = {
+        keys: _different_otherwise(configs, some[0], composer) for keys, some in jobs.items()
+    }
+    grid.check_count(sum(len(extended[keys]) * len(some) for keys, some in jobs.items()))
     combined: dict[str, Plain] = {}
     for config in configs:
-        for keys, some in by_keys.items():
-            if config in chosen[keys]:
+        for keys, some in jobs.items():
+            if config in extended[keys]:
                 for overrides in some:
                     values = _replaced(config, overrides, composer)
                     combined.setdefault(_key(values), values)
-    yield from combined.values()
+    return list(combined.values())
+
+
+def _different_otherwise(
+    configs: Sequence[TrainConfig], overrides: Sequence[Override], composer: Composer
+) -> set[TrainConfig]:
+    """The first of those configurations that differ only in the settings that overrides replace.
+
+    One of them is combined with all values: a sweep over thousands of seeds gets ten more, not ten
+    for each seed.
+    """
+    names = {key_of(override.get_key_element()).partition(".")[0] for override in overrides}
+    others = [name for name in TRAIN if name not in names]
+    first: dict[Hashable, TrainConfig] = {}
+    for config in configs:
+        kept = tuple(getattr(config, name) for name in others)
+        replaced = _key(_replaced(config, overrides, composer, names))
+        first.setdefault((kept, replaced), config)
+    return set(first.values())
 
 
 def _replaced(
@@ -164,16 +172,14 @@ def _with_more_trials(plan: Plan, arguments: Sequence[str]) -> Plan:
             "A sweep of search=lr_range is not extended, because its rates depend on their number; "
             "start a new sweep, with reuse=true."
         )
-    trials = _number(arguments, "search.trials", "A search")
-    if trials <= settings.trials:
-        raise ConfigError(f"search.trials must be above {settings.trials}, got {trials}.")
+    trials = _number(arguments, "search.trials", "A search", settings.trials)
     if settings.trials % settings.generation:
         raise ConfigError(
             f"A search is extended after a full generation, but its {settings.trials} trials are "
             f"no multiple of search.generation ({settings.generation}); start a new search."
         )
     runtime = replace(plan.runtime, search=replace(settings, trials=trials))
-    return replace(plan, runtime=runtime, extensions=(*plan.extensions, *arguments))
+    return replace(plan, runtime=runtime)
 
 
 def _with_more_seeds(plan: Plan, arguments: Sequence[str]) -> Plan:
@@ -183,22 +189,27 @@ def _with_more_seeds(plan: Plan, arguments: Sequence[str]) -> Plan:
         ConfigError: There is another argument, or the last block of the race was not a full one.
     """
     settings = plan.runtime.seeds
-    most = _number(arguments, "seeds.max", "A sweep with seeds=auto")
-    if most <= settings.max:
-        raise ConfigError(f"seeds.max must be above {settings.max}, got {most}.")
+    most = _number(arguments, "seeds.max", "A sweep with seeds=auto", settings.max)
     if settings.max % settings.block:
         raise ConfigError(
             f"A race is extended after a full block, but seeds.max={settings.max} is no multiple "
             f"of seeds.block ({settings.block}); start a new sweep."
         )
     runtime = replace(plan.runtime, seeds=replace(settings, max=most))
-    return replace(plan, runtime=runtime, extensions=(*plan.extensions, *arguments))
+    return replace(plan, runtime=runtime)
 
 
-def _number(arguments: Sequence[str], key: str, sweep: str) -> int:
-    """The number that the only argument gives to a key. Raises ConfigError for others."""
+def _number(arguments: Sequence[str], key: str, sweep: str, before: int) -> int:
+    """The number that the only argument gives to a key.
+
+    Raises:
+        ConfigError: There is another argument, or the number is not above the one before.
+    """
     values = {name: value for name, _, value in (text.partition("=") for text in arguments)}
     text = values.get(key, "")
     if list(values) != [key] or not text.isdecimal():
         raise ConfigError(f"{sweep} is extended by {key}=N alone, got {' '.join(arguments)}.")
-    return int(text)
+    number = int(text)
+    if number <= before:
+        raise ConfigError(f"{key} must be above {before}, got {number}.")
+    return number

@@ -1,0 +1,143 @@
+"""Reads the table of the runs of a stored sweep, after checking it."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Self
+
+import pandas as pd
+
+from bpexp.fields.checks import ConfigError
+from bpexp.render.wording import counted
+from bpexp.runs import file_names, run_tags
+from bpexp.sweeps import integrity, metric_differences, sweep_integrity
+from bpexp.tracking import run_tables
+from bpexp.tracking.archive import Archive
+from bpexp.tracking.reading import Parts, Query, StoredRun
+
+_DIGESTS = integrity.TO_CHECK.tags
+_METRICS = Parts(params=(), tags=_DIGESTS, data=False)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredSweep:
+    """A sweep in a store, with the table of its runs.
+
+    Attributes:
+        parent: Its parent run.
+        table: A row for each run.
+        is_ordered: Whether the rows have the order of the jobs: it is the table of an ended sweep.
+        deleted: A sentence on runs that were deleted from the store and have no row; "" if none
+            was.
+    """
+
+    parent: StoredRun
+    table: pd.DataFrame
+    is_ordered: bool
+    deleted: str = ""
+
+    @classmethod
+    def read(cls, archive: Archive, parent: StoredRun) -> Self:
+        """Read the table of results of a sweep, and compare it with the metrics of the runs.
+
+        A sweep that did not end has no such table; its runs are read from the store.
+
+        Raises:
+            ConfigError: The table, or a run, is not as it was written.
+        """
+        query = Query(sweep=parent.run_id, with_parents=False)
+        table = run_tables.results_table(archive, parent)
+        if table is None:
+            return cls(parent, table_of(archive, parent.experiment_id, query), is_ordered=False)
+        compared = metric_differences.ComparedTable(table)
+        sweep_integrity.checked_file(parent, archive, file_names.RESULTS_PARQUET)
+        stored = set()
+        for run in _checked(archive, parent.experiment_id, query, _METRICS):
+            # The table matches its digest, so that the run must be another one.
+            problem = compared.problem_of(run)
+            if problem:
+                raise ConfigError(
+                    f"{run.label} is altered: {problem}; bpexp reproduce {run.short_id} says more."
+                )
+            if parent.status != "RUNNING":
+                _refuse(run, integrity.status_problem(run))
+            stored.add(run.run_id)
+        return cls(parent, table, is_ordered=True)._without_deleted(stored)
+
+    def _without_deleted(self, stored: Collection[str]) -> Self:
+        """Leave out the runs that were tracked and are not in the store any more.
+
+        Args:
+            stored: The ids of those in the store.
+        """
+        table, parent = self.table, self.parent
+        is_deleted = (table["run_id"] != "") & ~table["run_id"].isin(stored)
+        n_deleted = int(is_deleted.sum())
+        if not n_deleted:
+            return self
+        if n_deleted == len(table):
+            raise ConfigError(
+                f"All runs of {parent.label} were deleted, or moved to another sweep; bpexp resume "
+                f"{parent.short_id} trains them again."
+            )
+        rows = list(zip(table["name"], table["run_id"], strict=True))
+        was, them = ("was", "it") if n_deleted == 1 else ("were", "them")
+        deleted = (
+            f"{sweep_integrity.missing_runs(rows, stored)} {counted(n_deleted, 'run')} of "
+            f"{len(table):,} {was} left out; bpexp resume {parent.short_id} trains {them} again."
+        )
+        return replace(self, table=table[~is_deleted], deleted=deleted)
+
+    @property
+    def is_race(self) -> bool:
+        """Whether its numbers of seeds follow from the results (``seeds=auto``)."""
+        return run_tags.SEEDS in self.parent.tags
+
+    @property
+    def is_lr_range(self) -> bool:
+        """Whether learning rates were searched by ``search=lr_range``."""
+        return self.parent.tags.get(run_tags.SEARCH) == "lr_range"
+
+    @property
+    def has_trials(self) -> bool:
+        """Whether its settings were searched, by any other method."""
+        return run_tags.SEARCH in self.parent.tags and not self.is_lr_range
+
+    def labeled(self, label: str) -> pd.DataFrame:
+        """The table with a column ``sweep``, which has the same label in every row."""
+        return self.table.assign(sweep=label)
+
+
+def table_of(archive: Archive, experiment_id: str, query: Query) -> pd.DataFrame:
+    """A row for each run that a query selects. Raises ConfigError if one is not as it was written.
+
+    The runs are read in pages, and without most tags: all tags of all runs would need much memory.
+    """
+    parts = replace(run_tables.table_parts(), tags=_DIGESTS)
+    return run_tables.frame(_checked(archive, experiment_id, query, parts))
+
+
+def _checked(
+    archive: Archive, experiment_id: str, query: Query, parts: Parts
+) -> Iterator[StoredRun]:
+    """The runs that a query selects, after comparing their values with their digests.
+
+    Args:
+        archive: Reads the store.
+        experiment_id: Id of the experiment.
+        query: Selects the runs.
+        parts: What is read of each run; metrics and ``_DIGESTS`` must be among it.
+
+    Raises:
+        ConfigError: The metrics or the configuration of a run are not those that were written.
+    """
+    for run in archive.reader.search(experiment_id, query, parts):
+        if run_tags.DIGESTS in run.tags and not integrity.has_recorded_values(run):
+            whole = archive.get(run.run_id) or run
+            _refuse(whole, integrity.artifact_problem(whole, archive))
+        yield run
+
+
+def _refuse(run: StoredRun, problem: str) -> None:
+    """Raise ConfigError if a run has a problem."""
+    if problem:
+        raise integrity.altered_error(run, problem)

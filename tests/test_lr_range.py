@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bpexp
-from bpexp.analysis.lr_range import LrRange, Replicates, best_rate, threshold
+from bpexp.analysis.lr_range import LrRange, Replicates, best_rate, diverges, threshold
 from bpexp.runs.objective import objectives
 from bpexp.sweeps.samplers.lr_range import rates
 
@@ -83,14 +83,13 @@ def test_the_interval_of_the_best_rate_holds_in_simulations():
 
 def test_a_threshold_outside_of_the_rates_is_open():
     grid, n = np.array([0.1, 1.0]), 9
-    none = LrRange.of(grid, np.zeros((2, n)), np.ones(n), np.zeros((2, n)), LOSS, SEEDS)
+    none = LrRange.of(grid, np.zeros((2, n), bool), np.zeros((2, n)), LOSS, SEEDS)
     assert (none.threshold.low, none.threshold.high) == (1.0, np.inf)
     assert "training diverges at none of them for most seeds (95% interval: above 1)" in (
         none.sentence
     )
-    every = LrRange.of(
-        grid, np.full((2, n), np.nan), np.ones(n), np.full((2, n), np.inf), LOSS, SEEDS
-    )
+    is_not_finite = diverges(np.full((2, n), np.nan), np.ones(n))
+    every = LrRange.of(grid, is_not_finite, np.full((2, n), np.inf), LOSS, SEEDS)
     assert (every.threshold.low, every.threshold.high) == (0.0, 0.1)
     assert "at all of them" in every.sentence
     assert "no rate has a finite final loss" in every.sentence
@@ -100,7 +99,7 @@ def test_a_best_rate_at_an_end_is_said_to_be_there():
     grid = np.array([0.1, 1.0, 10.0])
     for best, end in enumerate([", the smallest rate that was tried.", ").", ", the largest rate"]):
         losses = np.where(np.arange(3) == best, 0.1, 0.2)[:, None] * np.ones(9)
-        found = LrRange.of(grid, losses, np.ones(9), losses, LOSS, SEEDS)
+        found = LrRange.of(grid, losses > 1.0, losses, LOSS, SEEDS)
         assert end in found.sentence.rpartition("lowest")[2]
 
 
@@ -109,7 +108,7 @@ def test_few_seeds_give_no_interval(n):
     """The smallest and largest of 5 values enclose the median with probability 1 - 2 / 32 only."""
     grid = np.geomspace(0.1, 10.0, 5)
     losses = np.array([0.3, 0.2, 0.1, 2.0, 2.0])[:, None] * np.ones(n)
-    found = LrRange.of(grid, losses, np.ones(n), losses, LOSS, Replicates(f"{n} seeds"))
+    found = LrRange.of(grid, losses > 1.0, losses, LOSS, Replicates(f"{n} seeds"))
     assert ("95% interval" in found.sentence) == (n == 6)
     assert ("Too few seeds for an interval: it needs 6" in found.sentence) == (n < 6)
     assert found.best.has_bounds == found.threshold.has_bounds == (n == 6)

@@ -16,7 +16,8 @@ share seeds or folds, so that they are not independent.
 >>> from bpexp.runs.objective import objectives
 >>> rates, losses = np.array([0.1, 1.0, 10.0]), np.array([[0.5] * 9, [0.2] * 9, [3.0] * 9])
 >>> seeds = Replicates("9 seeds")
->>> found = LrRange.of(rates, losses, np.ones(9), losses, objectives()["final_loss"], seeds)
+>>> diverging = diverges(losses, first_losses=np.ones(9))
+>>> found = LrRange.of(rates, diverging, losses, objectives()["final_loss"], seeds)
 >>> found.threshold
 Interval(estimate=3.1622776601683795, low=1.0, high=10.0)
 >>> found.best
@@ -91,8 +92,7 @@ class LrRange:
     def of(
         cls,
         rates: Array,
-        last_losses: Array,
-        first_losses: Array,
+        diverging: NDArray[np.bool_],
         scores: Array,
         objective: Objective,
         replicates: Replicates,
@@ -102,25 +102,22 @@ class LrRange:
 
         Args:
             rates: The learning rates in ascending order, (n_rates,).
-            last_losses: The loss of the last epoch of each run, (n_rates, n_runs); not finite if
-                the run did not stay finite.
-            first_losses: The loss of each replicate before training, (n_runs,).
+            diverging: Whether each run diverges, (n_rates, n_runs).
             scores: The score of each run, (n_rates, n_runs): smaller is better.
             objective: The objective that gave the scores.
             replicates: What the runs of a rate are.
             horizon: The maximum number of epochs.
         """
-        diverges = ~(last_losses <= first_losses)
-        diverges_from = threshold(rates, diverges)
+        diverges_from = threshold(rates, diverging)
         best = best_rate(rates, scores, objective, horizon)
         if replicates.shared:
             diverges_from = Interval.without_bounds(diverges_from.estimate)
             best = Interval.without_bounds(best.estimate)
         return cls(
             rates=rates,
-            n_runs=len(first_losses),
+            n_runs=diverging.shape[1],
             replicates=replicates,
-            diverged=diverges.mean(axis=1),
+            diverged=diverging.mean(axis=1),
             threshold=diverges_from,
             scores=np.array([objective.center(some, horizon) for some in scores]),
             best=best,
@@ -237,18 +234,29 @@ class LrRange:
         right.spines[["top"]].set_visible(False)
 
 
-def threshold(rates: Array, diverges: NDArray[np.bool_]) -> Interval:
+def diverges(last_losses: Array, first_losses: Array) -> NDArray[np.bool_]:
+    """Whether each run diverges, (n_rates, n_runs).
+
+    Args:
+        last_losses: The loss of the last epoch of each run, (n_rates, n_runs); not finite if the
+            run did not stay finite.
+        first_losses: The loss of each replicate before training, (n_runs,).
+    """
+    return np.asarray(~(last_losses <= first_losses))
+
+
+def threshold(rates: Array, diverging: NDArray[np.bool_]) -> Interval:
     """The median over the seeds of the rate from which on training diverges.
 
     Args:
         rates: The learning rates in ascending order, (n_rates,).
-        diverges: Whether each run diverges, (n_rates, n_seeds).
+        diverging: Whether each run diverges, (n_rates, n_seeds).
     """
-    n_seeds = diverges.shape[1]
+    n_seeds = diverging.shape[1]
     none = np.zeros((1, n_seeds), int)
     # If the rates from position p on diverge: those below it that do, and those above that do not.
-    below = np.vstack([none, np.cumsum(diverges, axis=0)])
-    above = np.vstack([np.cumsum(~diverges[::-1], axis=0)[::-1], none])
+    below = np.vstack([none, np.cumsum(diverging, axis=0)])
+    above = np.vstack([np.cumsum(~diverging[::-1], axis=0)[::-1], none])
     places = np.argmin(below + above, axis=0)
     lower = median_interval(np.concatenate([[0.0], rates])[places])
     upper = median_interval(np.concatenate([rates, [np.inf]])[places])
@@ -319,4 +327,5 @@ def estimate(grouped: Grouped, objective: Objective, read_losses: ReadLosses) ->
         counted=replace(grouped, n_replicates=len(shared)).counted_replicates,
         shared=listed([f"{unit.name}s" for unit in dependent[0]]) if dependent else "",
     )
-    return LrRange.of(rates, last[rows], first, scores[rows], objective, replicates, horizon)
+    diverging = diverges(last[rows], first)
+    return LrRange.of(rates, diverging, scores[rows], objective, replicates, horizon)

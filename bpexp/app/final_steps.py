@@ -78,7 +78,7 @@ def export_best(finished: FinishedSweep, store: Store, reporter: Reporter) -> No
     if best is None:
         reporter.say("No run has a network to export.")
         return
-    if finished.parent is not None:
+    if not finished.is_single_run:
         reporter.say(f"Exporting {best.job.name}: {why_best(finished.ranking)}.")
     from bpexp.export.publish import publish
     from bpexp.tracking import archive, lookup

@@ -87,7 +87,7 @@ class TerminalReporter:
         best = result.ranking.best
         if result.study is not None:
             self._study_results(result.study)
-        elif best and result.parent is None:
+        elif best and result.is_single_run:
             self._predictions(result, best)
             self._metrics(best)
         else:

@@ -52,6 +52,11 @@ class TrackedSweep:
     replaced: Sequence[str] = ()
     reusable: "ReusableRuns | None" = None
 
+    @property
+    def is_single_run(self) -> bool:
+        """Whether it is a single run and not a sweep."""
+        return self.parent is None
+
     def resume_command(self, key: str) -> str:
         """The command that resumes the sweep, or stores a single run that was spooled.
 
@@ -174,7 +179,7 @@ class RunWriter:
             is being written, and not if the run belongs to a sweep.
         """
         is_free = self._showing is None or self._showing.done()
-        if not is_free or not self.is_open or self.sweep.parent is not None:
+        if not is_free or not self.is_open or not self.sweep.is_single_run:
             return False
         self._showing = self._thread.submit(self._show, run)
         return True
@@ -230,7 +235,7 @@ class RunWriter:
             TrackingError: Some runs could not be written to the store; they stay in the spool.
         """
         self.flush()
-        if self._spooled and self.sweep.parent is None:
+        if self._spooled and self.sweep.is_single_run:
             # Nothing else was written meanwhile: it would fail again.
             assert self._error is not None
             raise self._error

@@ -90,6 +90,11 @@ class FinishedSweep:
     replaced: Sequence[str] = ()
 
     @property
+    def is_single_run(self) -> bool:
+        """Whether it is a single run and not a sweep."""
+        return self.parent is None
+
+    @property
     def n_left_out(self) -> int:
         """The number of jobs of the plan that the budget left out."""
         return len(self.plan.jobs) - len(self.rows)
@@ -186,7 +191,7 @@ class SweepRunner:
 
     def _show(self, points: Sequence[MetricPoint]) -> bool:
         """Show further points of the loss of a single run; returns whether they were taken."""
-        if not self._writer.is_open or self._writer.sweep.parent is not None:
+        if not self._writer.is_open or not self._writer.sweep.is_single_run:
             return False
         record = self._recorder.opening(self.plan.jobs[0], points, now(not_before=self.started))
         return self._writer.show(record)
@@ -364,7 +369,7 @@ class SweepRunner:
             return None
         command = writer.sweep.resume_command(writer.spool_key)
         folder = spool.folder(writer.spool_key)
-        if writer.sweep.parent is None:
+        if writer.sweep.is_single_run:
             waits = f"the run waits in {folder}"
             return ResumeAdvice(command, [waits]) if writer.n_spooled else None
         facts = []
@@ -381,7 +386,7 @@ class SweepRunner:
         if not trained:
             return
         sweep = self._writer.sweep
-        if sweep.parent is None or self.plan.runtime.tracking.runs:
+        if sweep.is_single_run or self.plan.runtime.tracking.runs:
             recorded = now(not_before=self.started)
             self._writer.submit(
                 [JobRecord(one.job.index, self._recorder.record(one, recorded)) for one in trained]
@@ -397,7 +402,7 @@ class SweepRunner:
         unfinished = self.missing()
         if unfinished:
             # Most runs of a sweep have not started.
-            span = None if self._writer.sweep.parent is None else Span(now(), now())
+            span = None if self._writer.sweep.is_single_run else Span(now(), now())
             self._record([JobResult(job, INTERRUPTED, span) for job in unfinished])
 
     @cached_property

@@ -149,36 +149,26 @@ def _training(plan: Plan, executor: Executor, work: Work, known: Sequence[Job]) 
         work: What would be trained.
         known: The jobs of the plan that have a run afterwards.
     """
-    limits = plan.runtime.budget
-    fewest = len(work.jobs) if plan.is_race else work.n_runs
     jobs = work.jobs or plan.jobs
     batches = make_batches(jobs, plan.runtime.engine, executor.n_workers)
-    costs = _costs(batches, plan, executor.threads_per_batch(len(batches)))
+    costs = _Costs.of(batches, plan, executor)
     halving = _halving(plan)
     epochs = halving.share * sum(job.config.epochs for job in jobs) / len(jobs)
-    workers = min(executor.n_workers, len(batches))
-    least, most = (
-        _seconds(costs, n, epochs, limits.epochs) / workers for n in (fewest, work.n_runs)
-    )
-    longest = limits.seconds or math.inf
-    if FASTEST * least > longest:
+    expected = _Expected.of(plan, work, costs, epochs)
+    if expected.is_ended_by_budget:
         # Only complete sweeps are confirmed.
         work = replace(work, n_confirming=0)
-    in_time = int(min(1.0, longest / (FASTEST * most)) * work.n_runs) if most else work.n_runs
-    more = _seconds(costs, work.n_confirming, epochs, None) / workers
-    time_range = _range(
-        min(FASTEST * least, longest) + FASTEST * more,
-        min(SLOWEST * most, longest) + SLOWEST * more,
-    )
-    at_most = "at most " if plan.is_race or in_time < work.n_runs else ""
+    more = costs.seconds(work.n_confirming, epochs)
+    time_range = _range(expected.shortest + FASTEST * more, expected.longest + SLOWEST * more)
+    size = _bytes(costs.bytes * (expected.n_runs + work.n_confirming))
+    at_most = "at most " if plan.is_race or expected.n_runs < work.n_runs else ""
     kind = "batch" if len(batches) == 1 else "batches"
     of_each = counted(max(len(batch.jobs) for batch in batches), "run")
     return [
-        *work.sentences(longest, in_time),
+        *work.sentences(expected.limit, expected.n_runs),
         *halving.sentences,
         f"{len(batches)} {kind} of at most {of_each} on {executor.description}.",
-        f"Training takes about {time_range}{_if_stopped(plan)}, and the files "
-        f"{at_most}{_bytes(costs.bytes * (in_time + work.n_confirming))}.",
+        f"Training takes about {time_range}{_if_stopped(plan)}, and the files {at_most}{size}.",
         _race(plan, len(known) - len(work.jobs) + work.n_runs) if plan.is_race else _power(known),
     ]
 
@@ -190,35 +180,83 @@ class _Costs(NamedTuple):
         start: Seconds, whatever the number of its epochs.
         epoch: Seconds for each epoch.
         bytes: Bytes that are stored of it.
+        n_workers: Number of workers that train at the same time.
     """
 
     start: float
     epoch: float
     bytes: float
+    n_workers: int
+
+    @classmethod
+    def of(cls, batches: Sequence[Batch], plan: Plan, executor: Executor) -> Self:
+        """Time some of the batches, evenly spaced, each with as many threads as it would have."""
+        n_threads = executor.threads_per_batch(len(batches))
+        some = batches[:: math.ceil(len(batches) / MAX_TIMED)]
+        timed = [time_batch(batch, plan, n_threads) for batch in some]
+        n_runs = sum(len(one.batch.jobs) for one in timed)
+        return cls(
+            start=sum(one.start for one in timed) / n_runs,
+            epoch=sum(one.seconds for one in timed) / n_runs,
+            bytes=sum(one.bytes for one in timed) / len(timed),
+            n_workers=min(executor.n_workers, len(batches)),
+        )
+
+    def seconds(self, n_runs: int, epochs: float, limit: float | None = None) -> float:
+        """The seconds for some runs: (start · n + epoch · min(epochs · n, limit)) / n_workers.
+
+        Args:
+            n_runs: Number of runs, n.
+            epochs: How many epochs each of them is trained on average.
+            limit: The number of epochs that all of them have together at most (``budget.epochs``).
+        """
+        trained = min(epochs * n_runs, limit or math.inf)
+        return (self.start * n_runs + self.epoch * trained) / self.n_workers
 
 
-def _costs(batches: Sequence[Batch], plan: Plan, n_threads: int) -> _Costs:
-    """Time some of the batches, evenly spaced, with so many threads for each."""
-    some = batches[:: math.ceil(len(batches) / MAX_TIMED)]
-    timed = [time_batch(batch, plan, n_threads) for batch in some]
-    n_runs = sum(len(one.batch.jobs) for one in timed)
-    return _Costs(
-        start=sum(one.start for one in timed) / n_runs,
-        epoch=sum(one.seconds for one in timed) / n_runs,
-        bytes=sum(one.bytes for one in timed) / len(timed),
-    )
+class _Expected(NamedTuple):
+    """What training is expected to take.
 
-
-def _seconds(costs: _Costs, n_runs: int, epochs: float, limit: float | None) -> float:
-    """The seconds that one worker takes for some runs: start · n + epoch · min(epochs · n, limit).
-
-    Args:
-        costs: What a run takes.
-        n_runs: Number of runs, n.
-        epochs: How many epochs each of them is trained on average.
-        limit: The number of epochs that all of them have together at most (``budget.epochs``).
+    Attributes:
+        shortest: The seconds if everything is as fast as can be.
+        longest: The seconds if everything is as slow as can be.
+        limit: The seconds after which the budget ends the training; inf for none.
+        n_runs: The largest number of runs that can end before.
+        is_ended_by_budget: Whether the budget ends the training before all runs have ended.
     """
-    return costs.start * n_runs + costs.epoch * min(epochs * n_runs, limit or math.inf)
+
+    shortest: float
+    longest: float
+    limit: float
+    n_runs: int
+    is_ended_by_budget: bool
+
+    @classmethod
+    def of(cls, plan: Plan, work: Work, costs: _Costs, epochs: float) -> Self:
+        """What training takes.
+
+        Args:
+            plan: The plan.
+            work: What is trained.
+            costs: What a run takes.
+            epochs: How many epochs a run is trained on average.
+        """
+        limits = plan.runtime.budget
+        fewest = len(work.jobs) if plan.is_race else work.n_runs
+        fast, slow = (
+            speed * costs.seconds(n, epochs, limits.epochs)
+            for speed, n in ((FASTEST, fewest), (SLOWEST, work.n_runs))
+        )
+        limit = limits.seconds or math.inf
+        all_fast = FASTEST * costs.seconds(work.n_runs, epochs, limits.epochs)
+        in_time = min(1.0, limit / all_fast) if all_fast else 1.0
+        return cls(
+            shortest=min(fast, limit),
+            longest=min(slow, limit),
+            limit=limit,
+            n_runs=int(in_time * work.n_runs),
+            is_ended_by_budget=fast > limit,
+        )
 
 
 class _Halving(NamedTuple):

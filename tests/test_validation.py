@@ -126,6 +126,7 @@ def test_validation_rows_are_taken_from_the_training_rows_only(seed, share, spli
     [
         ({"stop__generalization": 5}, r"stop.generalization must go with validation rows"),
         ({"stop__progress": 0.1}, r"stop.progress must go with validation rows"),
+        ({"stop__progress": 0.1, **IRIS}, "add stop.validation_interval=5"),
         ({"stop__restart": 9, **IRIS}, "stop.restart must go without validation rows"),
         ({"data": {"name": "xor", "validation_fraction": 0.9}}, "must leave a row to train on"),
         ({"data": {"name": "xor", "validation_fraction": 1.0}}, "data.validation_fraction must be"),

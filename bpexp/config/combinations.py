@@ -245,6 +245,11 @@ def _check_stop(train: "TrainConfig", dataset: Dataset) -> None:
             raise ConfigError(
                 f"stop.{name} must go with validation rows; add data.validation_fraction=0.2."
             )
+    if stop.progress is not None and stop.validation_interval == 1:
+        raise ConfigError(
+            "stop.progress compares the training losses of the epochs between two evaluations, of "
+            "which stop.validation_interval=1 has only one; add stop.validation_interval=5."
+        )
     if stop.restart and n_validation:
         raise ConfigError(
             f"stop.restart must go without validation rows, got {stop.restart} with "

@@ -128,6 +128,13 @@ def test_a_constant_target_has_the_scale_one():
     )
 
 
+def test_figures_of_a_diverging_run_may_be_infinite_in_the_units_of_the_file():
+    # Without a warning by NumPy, which would be an error here.
+    scaling = fit(np.array([[-1000.0], [1000.0]]))
+    assert scaling.original_losses(np.array([2.0, 1e303])).tolist() == [2e6, np.inf]
+    assert scaling.original(np.array([[1e306]])).tolist() == [[np.inf]]
+
+
 @given(st.lists(st.floats(-1e100, 1e100), min_size=1, max_size=20))
 def test_targets_are_scaled_back_to_what_they_were(values):
     Y = np.array(values)[:, None]

@@ -34,12 +34,20 @@ class TargetScaling:
         return (Y - self.mean) / self.scale
 
     def original(self, outputs: Array) -> Array:
-        """Outputs of the network, (n_samples, n_outputs), in the units of the targets."""
-        return outputs * self.scale + self.mean
+        """Outputs of the network, (n_samples, n_outputs), in the units of the targets.
+
+        Those of a run that diverges may be too large for a number, and are then infinite.
+        """
+        with np.errstate(over="ignore"):
+            return outputs * self.scale + self.mean
 
     def original_losses(self, losses: Array) -> Array:
-        """Losses of scaled targets, (n_losses,), in the units of the targets."""
-        return losses * self.loss_factor
+        """Losses of scaled targets, (n_losses,), in the units of the targets.
+
+        Those of a run that diverges may be too large for a number, and are then infinite.
+        """
+        with np.errstate(over="ignore"):
+            return losses * self.loss_factor
 
     @property
     def loss_factor(self) -> float:

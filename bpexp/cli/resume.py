@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
         metavar="budget.KEY=VALUE",
         nargs="*",
         default=[],
-        help="end after so many runs, epochs or seconds (default: train all missing runs)",
+        help="end after a number of runs, epochs or seconds (default: train all missing runs)",
     )
     parser.add_argument(
         "--pruned",
@@ -93,7 +93,7 @@ def sweep_parser(name: str, description: str) -> Parser:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="say what training would take, and write nothing",
+        help="say how long training would take, and write nothing",
     )
     return parser
 

@@ -42,7 +42,7 @@ Examples:
   Pairs:       bpexp -m 'zip(lr=[0.1,0.01],hidden=[2,8])'
   Sub-sweeps:  bpexp -m 'optimizer=adam lr=0.01,0.1 | optimizer=momentum lr=1'
   A search:    bpexp -m 'lr=tag(log,interval(0.01,1))' seed=1,2,3 search=tpe
-  A race:      bpexp -m lr=0.01,0.1,1 seeds=auto (worse settings stop early)
+  A race:      bpexp -m lr=0.01,0.1,1 seeds=auto (bad combinations stop early)
   Other data:  bpexp data=parity data.bits=3 hidden=6
   Your data:   bpexp data=file data.path=my.csv data.target=y
   A study:     bpexp -m +study=fahlman_1988
@@ -55,14 +55,15 @@ Commands:
   show RUN            show one run in full
   compare RUN RUN     show the differences between runs
   export RUN          save the network as an MLflow model and as ONNX
-  predict RUN FILE    predict the targets of new rows
+  predict RUN FILE    predict the targets of the rows of a file
   explain KEY=VALUE   show one training step, number by number
   reproduce RUN       train stored runs again and compare every bit
   verify RUN          check stored runs against their digests, without training
   bundle SWEEP        write a sweep to a zip file that reproduce and verify read
   resume SWEEP        finish a sweep that was interrupted
   extend SWEEP KEY=V  add runs to a sweep, such as further seeds
-  report SWEEP        compare the settings of a sweep, with statistics and plots
+  report SWEEP        compare the combinations of a sweep, with statistics
+  relocate            let a copied store use the artifacts in its own folder
 
 Options:
   -h, --help          this text; with optimizer=adam it shows Adam's settings

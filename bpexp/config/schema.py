@@ -126,7 +126,11 @@ class TrainConfig:
     seed: int = setting(
         Integer(0, MAX_SEED), REQUIRED, "random seed of initial weights and sample order"
     )
-    lr: float = setting(Real(above=0.0), REQUIRED, "learning rate")
+    lr: float = setting(
+        Real(above=0.0),
+        REQUIRED,
+        "learning rate; the gradient is the sum over the samples of an update, not their mean",
+    )
     epochs: int = setting(Integer(1, 10**9), REQUIRED, "maximum number of epochs")
     hidden: tuple[int, ...] = setting(
         Widths(), REQUIRED, "width of the hidden layer, or a list of widths; [] for none"
@@ -193,13 +197,15 @@ class SearchConfig:
     halving: int | None = setting(
         Optional(Integer(2, 100)),
         None,
-        "keep the best 1 of so many combinations, again and again; null: keep all",
+        "keep the best 1 in this number of combinations when they are judged; null: all",
     )
     min_epochs: int | None = setting(
         Optional(Integer(1)), None, "epochs after which search.halving judges for the first time"
     )
     brackets: int = setting(
-        Integer(1, 100), 1, "groups of combinations that search.halving judges later and later"
+        Integer(1, 100),
+        1,
+        "number of groups of combinations, each of which is first judged later than the one before",
     )
 
 
@@ -208,13 +214,15 @@ class SeedsConfig:
     """How many seeds each combination gets; ``seeds=auto`` is short for ``seeds.name=auto``."""
 
     name: str | None = setting(
-        Optional(OneOf(("auto",))), None, "auto: as many seeds as it takes; null: those of seed"
+        Optional(OneOf(("auto",))),
+        None,
+        "auto: the results decide how many seeds; null: those of seed",
     )
     max: int = setting(Integer(1, 10**6), 200, "maximum number of seeds of a combination")
     width: float | None = setting(
         Optional(Real(above=0.0)),
         0.05,
-        "end at this half width of the interval of the best median, as a share of it; null: never",
+        "end at this half width of the best median's interval, relative to the median; null: never",
     )
     block: int = setting(
         Integer(1, 10**6), 10, "seeds that are trained before combinations are compared again"
@@ -226,13 +234,17 @@ class BudgetConfig:
     """When a sweep ends before all of its runs are trained; null: never."""
 
     runs: int | None = setting(
-        Optional(Integer(1)), None, "end a sweep after so many runs; null: train all"
+        Optional(Integer(1)), None, "end a sweep after this number of runs; null: train all"
     )
     epochs: int | None = setting(
-        Optional(Integer(1)), None, "end a sweep before its runs have more epochs in total"
+        Optional(Integer(1)),
+        None,
+        "end a sweep before its runs have more epochs in total than this",
     )
     seconds: float | None = setting(
-        Optional(Real(above=0.0)), None, "end a sweep between two batches after so many seconds"
+        Optional(Real(above=0.0)),
+        None,
+        "end a sweep after this number of seconds, between two batches",
     )
 
 
@@ -282,8 +294,7 @@ class RuntimeConfig:
     n_jobs: int = setting(
         Workers(),
         -1,
-        "workers of backend=local, at most four per processor; a large run uses idle ones; "
-        "-1: all processors",
+        "number of workers of backend=local; -1: all processors; idle ones help with large runs",
     )
     engine: str = setting(
         OneOf(("auto", "numpy", "compiled")),
@@ -291,14 +302,16 @@ class RuntimeConfig:
         "training engine, changes only the speed; auto: compiled",
     )
     reuse: bool = setting(
-        Boolean(), False, "link runs that the experiment has instead of training them again"
+        Boolean(), False, "link equal runs of the experiment instead of training them again"
     )
-    dry_run: bool = setting(Boolean(), False, "say what training would take, and write nothing")
+    dry_run: bool = setting(Boolean(), False, "say how long training would take, and write nothing")
     export: str | None = setting(
         Optional(OneOf(("best",))), None, "best: log the network of the best run as a model"
     )
     confirm: int = setting(
-        Integer(0, 10**6), 0, "train the best 3 combinations again on so many fresh seeds; 0: none"
+        Integer(0, 10**6),
+        0,
+        "number of fresh seeds on which the best 3 combinations are trained again; 0: none",
     )
     backend: BackendConfig
     tracking: TrackingConfig

@@ -50,7 +50,7 @@ class FileConfig(DataConfig):
     separator: str | None = setting(
         Optional(Separator()),
         None,
-        "between the cells of a text file; null: found in its first line",
+        "character between the cells of a text file; null: found in its first line",
     )
     decimal: str = setting(OneOf((".", ",")), ".", "decimal mark of a text file")
     header: bool = setting(

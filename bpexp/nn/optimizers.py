@@ -36,7 +36,9 @@ class OptimizerConfig:
         Real(0.0), 0.0, "weight decay: this times the weight is added to the gradient"
     )
     by_fan_in: bool = setting(
-        Boolean(), False, "divide the learning rate by the connections into each unit"
+        Boolean(),
+        False,
+        "divide the learning rate of a weight by the number of inputs of its unit, bias included",
     )
 
 
@@ -83,10 +85,10 @@ class RpropConfig(OptimizerConfig):
     step_min: float = setting(Real(0.0), 1e-6, "smallest step size")
     step_max: float = setting(Real(above=0.0), 50.0, "largest step size")
     step_init_low: float | None = setting(
-        Optional(Real(above=0.0)), None, "draw first step sizes from here; null: they are lr"
+        Optional(Real(above=0.0)), None, "lower limit of random first step sizes; null: they are lr"
     )
     step_init_high: float | None = setting(
-        Optional(Real(above=0.0)), None, "draw first step sizes up to here; null: they are lr"
+        Optional(Real(above=0.0)), None, "upper limit of random first step sizes; null: they are lr"
     )
     step_init_seed: int | None = setting(
         Optional(Integer(0, 2**32 - 1)), None, "seed of the first step sizes alone; null: seed"

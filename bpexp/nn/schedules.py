@@ -21,7 +21,9 @@ class ScheduleConfig:
     """Settings of every schedule."""
 
     name: str = setting(Text(), REQUIRED, "name of the schedule")
-    warmup: int = setting(Integer(0), 0, "epochs of linear growth of the learning rate at first")
+    warmup: int = setting(
+        Integer(0), 0, "epochs at the start in which the learning rate grows linearly"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,7 @@ class StepConfig(ScheduleConfig):
 class CosineConfig(ScheduleConfig):
     """Settings of ``cosine``."""
 
-    final: float = setting(Real(0.0), 0.0, "factor of the learning rate at the end")
+    final: float = setting(Real(0.0), 0.0, "learning rate at the end, as a multiple of lr")
 
 
 @dataclass(frozen=True)

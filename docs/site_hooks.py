@@ -15,6 +15,10 @@ from bpexp.errors.command_names import COMMANDS
 
 TABLE_LINE = re.compile(r'<span class="go">(?=[^<\n]*\S {2,}\S)')
 """The begin of a printed line with several columns, which two spaces or more separate."""
+SENTENCES = re.compile(
+    r'<div class="language-text(?= highlight">(?:(?!</div>| {2}).)*</div>)', re.S
+)
+"""The begin of a block of text without columns."""
 ROOT = Path(__file__).resolve().parents[1]
 EXTENSION_POINTS = (
     "bpexp.runs.metrics",
@@ -45,8 +49,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_content(html: str, **_: object) -> str:
-    """Mark the lines of printed tables, which must not be wrapped, for ``extra.css``."""
-    return TABLE_LINE.sub(r'<span class="go columns">', html)
+    """Mark the lines of printed tables, and the blocks without any, for ``extra.css``."""
+    marked = TABLE_LINE.sub('<span class="go columns">', html)
+    return SENTENCES.sub('<div class="language-text sentences', marked)
 
 
 def commands() -> str:

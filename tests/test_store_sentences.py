@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from bpexp.tracking.archive import open_archive
 from bpexp.tracking.bulk import BulkTracker
 from bpexp.tracking.retry import TrackingError
+from bpexp.tracking.store import locate
 
 READING = ("runs", "verify --all", "show latest", "resume latest", "report", "export latest")
 
@@ -63,6 +65,27 @@ def test_commands_say_that_a_sweep_is_deleted_and_how_to_restore_it(inside, swee
     done = inside("resume", sweep, "--restore")
     assert done.returncode == 0, done.stderr
     assert inside("verify", sweep).stdout == "2 of 2 runs match their digests.\n"
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE runs SET lifecycle_stage = 'deleted' WHERE name = 'seed=1'", "runs restore"),
+        (
+            "UPDATE experiments SET lifecycle_stage = 'deleted' WHERE name = 'bpexp'",
+            "experiments restore --experiment-id 1",
+        ),
+    ],
+)
+def test_a_deleted_run_is_not_used(inside, sweep, tmp_path, statement, said):
+    archive = open_archive(locate(None, tmp_path, {}), "bpexp")
+    run = next(run for run in archive.search() if run.name == "seed=1")
+    Path("rows.csv").write_text("x1,x2\n0,1\n")
+    execute(statement)
+    for command, *rest in (["predict", "rows.csv"], ["explain"], ["export"], ["show"], ["verify"]):
+        done = inside(command, run.run_id, *rest)
+        assert (done.returncode, done.stdout) == (2, ""), command
+        assert f"restore it with: mlflow {said}" in done.stderr, command
 
 
 @pytest.mark.parametrize("name", ["results.parquet", "summary.png"])

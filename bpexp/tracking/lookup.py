@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from bpexp.fields.checks import ConfigError
+from bpexp.runs import run_tags
 from bpexp.tracking.reading import NO_PARTS, Query, RunReader, StoredRun
 from bpexp.tracking.store import deleted_experiment
 
@@ -110,7 +111,10 @@ def find(reader: RunReader, experiment: str, wanted: str, *, is_sweep: bool = Fa
     experiments = reader.experiments()
     if _ID.fullmatch(wanted):
         for run in reader.get([wanted]):
-            return FoundRun(_name_of(run.experiment_id, experiments), run)
+            name = _name_of(run.experiment_id, experiments)
+            if not name or _is_deleted(reader, run):
+                raise _deleted_error(run, is_of_experiment=not name)
+            return FoundRun(name, run)
     first = experiments.get(experiment)
     match = None if first is None else _only_match(reader, first, wanted)
     if match is not None:
@@ -134,14 +138,26 @@ def _check_not_deleted(reader: RunReader, wanted: str) -> None:
         for are_deleted in stages:
             for run in reader.search(number, Query(are_deleted=are_deleted), NO_PARTS):
                 if run.name == wanted or run.run_id.startswith(wanted):
-                    raise ConfigError(_deleted_sentence(run))
+                    raise _deleted_error(run, is_of_experiment=number in deleted)
 
 
-def _deleted_sentence(run: StoredRun) -> str:
-    advice = "restore it in MLflow"
+def _is_deleted(reader: RunReader, run: StoredRun) -> bool:
+    # By a tag that few runs share: a store may have many deleted runs.
+    tags = {key: run.tags[key] for key in (run_tags.RESULT,) if key in run.tags}
+    deleted = reader.search(run.experiment_id, Query(tags=tags, are_deleted=True), NO_PARTS)
+    return any(one.run_id == run.run_id for one in deleted)
+
+
+def _deleted_error(run: StoredRun, *, is_of_experiment: bool) -> ConfigError:
+    """The error for a run that is deleted, or whose experiment is."""
     if run.is_sweep:
-        advice = f"bpexp resume {run.short_id} --restore restores it"
-    return f"{run.label}, or its experiment, is deleted; {advice}."
+        advice = f"bpexp resume {run.short_id} --restore restores it."
+    else:
+        restore = f"runs restore --run-id {run.run_id}"
+        if is_of_experiment:
+            restore = f"experiments restore --experiment-id {run.experiment_id}"
+        advice = f"set MLFLOW_TRACKING_URI to this store and restore it with: mlflow {restore}"
+    return ConfigError(f"{run.label}, or its experiment, is deleted; {advice}")
 
 
 def _name_of(experiment: str, experiments: Mapping[str, str]) -> str:

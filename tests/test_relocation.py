@@ -95,7 +95,12 @@ def test_a_file_that_must_not_be_read_is_not_altered(inside, sweep, monkeypatch)
         return open_file(path, *arguments, **options)
 
     monkeypatch.setattr(os, "open", refuse)
-    for command in ("verify", "resume", "reproduce", "export", "report"):
+    for command in ("verify", "reproduce"):
+        done = inside(command, sweep)
+        assert (done.returncode, done.stderr) == (2, ""), command
+        assert done.stdout.count("cannot be read: Permission denied.\n") == 2, command
+        assert "0 of 2 runs" in done.stdout, command
+    for command in ("resume", "export", "report"):
         done = inside(command, sweep)
         assert done.returncode == 2, command
         assert "losses.npz of run" in done.stderr, command

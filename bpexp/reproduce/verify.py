@@ -24,7 +24,7 @@ from bpexp.tracking.logged_curves import Curves
 from bpexp.tracking.reading import NO_PARTS, UNFINISHED, Query, StoredRun
 from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.stored_results import config_of, losses_of, result_of
-from bpexp.tracking.unreadable import UnreadableRunError
+from bpexp.tracking.unreadable import HiddenFileError, UnreadableRunError
 
 _TO_CHECK = replace(integrity.TO_CHECK, params=None)
 """What ``check_stored`` needs of each run."""
@@ -47,7 +47,8 @@ class Finding(StrEnum):
     ALTERED = "altered"
     """artifacts or metrics in the store are missing, damaged, or not those of the run"""
     UNREADABLE = "unreadable"
-    """the stored configuration is invalid, or its data are missing or have changed"""
+    """the stored configuration is invalid, its data are missing or have changed, or a file must not
+    be read"""
     UNTRACKED = "not tracked"
     """the runs of a sweep are in its tables only, which match their digests"""
 
@@ -94,7 +95,7 @@ def _check(run: StoredRun, curves: Curves, archive: Archive) -> Verdict:
     named = StoredRun(run.run_id, run.name, run.status)
     try:
         altered = integrity.problems_by_digests(run, archive, curves)
-    except UnreadableRunError as error:
+    except (UnreadableRunError, HiddenFileError) as error:
         return Verdict(named, Finding.UNREADABLE, str(error))
     return Verdict(named, Finding.ALTERED if altered else Finding.IDENTICAL, " ".join(altered))
 
@@ -113,17 +114,24 @@ def check_sweeps(
         A verdict on each sweep that is altered or unreadable, or has stored no runs.
     """
     for sweep in sweeps:
-        altered = sweep_integrity.file_problems(sweep, archive)
-        if altered:
-            yield Verdict(sweep, Finding.ALTERED, " ".join(altered))
-            continue
+        try:
+            verdict = _check_sweep(sweep, archive, finished[sweep.run_id])
+        except HiddenFileError as error:
+            verdict = Verdict(sweep, Finding.UNREADABLE, str(error))
+        if verdict.finding is not Finding.IDENTICAL:
+            yield verdict
+
+
+def _check_sweep(sweep: StoredRun, archive: Archive, finished: Collection[str]) -> Verdict:
+    """See ``check_sweeps``."""
+    problems = sweep_integrity.file_problems(sweep, archive)
+    if not problems:
         rows = sweep_integrity.table_rows(sweep, archive)
         if sweep_integrity.are_untracked(rows):
-            yield _check_untracked(sweep, archive)
-        elif sweep.status != "RUNNING":
-            problems = _run_problems(sweep, archive, rows, finished[sweep.run_id])
-            if problems:
-                yield Verdict(sweep, Finding.ALTERED, " ".join(problems))
+            return _check_untracked(sweep, archive)
+        if sweep.status != "RUNNING":
+            problems = _run_problems(sweep, archive, rows, finished)
+    return Verdict(sweep, Finding.ALTERED if problems else Finding.IDENTICAL, " ".join(problems))
 
 
 def _run_problems(
@@ -200,6 +208,9 @@ def verify(
     }
     repeats: dict[tuple[str, int | None], _Repeat] = {}
     for run in runs:
+        if checked[run.run_id].finding is Finding.UNREADABLE:
+            yield replace(checked[run.run_id], run=run)
+            continue
         try:
             config, dataset = config_of(run, archive)
             until = _pruned_at(run, archive)

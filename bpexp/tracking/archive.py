@@ -18,7 +18,7 @@ from bpexp.tracking.factory import open_reader
 from bpexp.tracking.reading import EVERYTHING, Parts, Query, RunReader, StoredRun
 from bpexp.tracking.retry import RetryPolicy, TrackingError, artifact_store_errors
 from bpexp.tracking.store import Store, connect
-from bpexp.tracking.unreadable import unreadable_run_errors
+from bpexp.tracking.unreadable import HiddenFileError, unreadable_run_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -139,7 +139,7 @@ class Archive:
             sentence = f"{name} of run {run.short_id} cannot be read: {error.strerror}."
             # A folder in place of a file is an alteration; who lacks a permission does not know.
             is_hidden = error.errno in _HIDDEN
-            raise (TrackingError if is_hidden else ConfigError)(sentence) from error
+            raise (HiddenFileError if is_hidden else ConfigError)(sentence) from error
 
     def file_if_any(self, run: StoredRun, name: str) -> bytes | None:
         """The content of an artifact, or None if the run does not have it."""
@@ -161,7 +161,7 @@ class Archive:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
-                raise TrackingError(
+                raise HiddenFileError(
                     f"The artifacts of run {run.short_id} cannot be read: {error.strerror}."
                 ) from error
             return {name: _size(os.path.join(folder, name)) for name in names}

@@ -14,6 +14,13 @@ class UnreadableRunError(ConfigError):
     """
 
 
+class HiddenFileError(TrackingError):
+    """A file of this machine must not be read, which says nothing about its content.
+
+    Checks of many runs name it, and go on; nothing else does.
+    """
+
+
 @contextmanager
 def unreadable_run_errors() -> Iterator[None]:
     """Raise errors about what is stored of a run as UnreadableRunError; also a decorator."""

@@ -119,6 +119,25 @@ def test_the_objective_of_a_sweep_is_checked(inside, sweep):
     check_mended(inside, sweep, uses(sweep))
 
 
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE params SET value = '7' WHERE key = 'epochs'", "parameter epochs was altered"),
+        ("DELETE FROM params WHERE 1", "The parameters were deleted"),
+    ],
+)
+def test_a_run_with_altered_parameters_is_not_used(inside, sweep, run, statement, said):
+    execute(statement, run.run_id)
+    # The report of one sweep that has ended takes the settings from its table.
+    check_refused(inside, [["report"], uses(sweep)[1], ["explain", run.run_id]], said)
+    for command in ("verify", "reproduce"):
+        done = inside(command, sweep.run_id)
+        assert (done.returncode, said in done.stdout) == (1, True), command
+    done = inside("-m", *SETTINGS, "reuse=true")
+    assert run.run_id[:8] not in done.stdout.split("Predictions")[0].split("rank")[1]
+    check_mended(inside, sweep, uses(sweep))
+
+
 @pytest.mark.parametrize("status", ["FAILED", "RUNNING"])
 def test_a_finished_run_with_another_status_is_named(inside, sweep, run, status):
     execute(f"UPDATE runs SET status = '{status}' WHERE 1", run.run_id)

@@ -92,7 +92,7 @@ class RunFiles:
         problems = integrity.artifact_problems(kept, self.archive)
         for run in kept:
             if run.run_id in problems:
-                raise integrity.altered_error(run, problems[run.run_id])
+                integrity.refuse(self.archive.get(run.run_id) or run, problems[run.run_id])
         self._checked.update((run.run_id, run) for run in runs)
         return [self._checked[run_id] for run_id in run_ids if run_id in self._checked]
 

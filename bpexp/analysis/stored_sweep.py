@@ -59,7 +59,7 @@ class StoredSweep:
                     f"{run.label} is altered: {problem}; bpexp reproduce {run.short_id} says more."
                 )
             if parent.status != "RUNNING":
-                _refuse(run, integrity.status_problem(run))
+                integrity.refuse(run, integrity.status_problem(run))
             stored.add(run.run_id)
         return cls(parent, table, is_ordered=True)._without_deleted(stored)
 
@@ -128,16 +128,24 @@ def _checked(
         parts: What is read of each run; metrics and ``_DIGESTS`` must be among it.
 
     Raises:
-        ConfigError: The metrics or the configuration of a run are not those that were written.
+        ConfigError: The metrics, the configuration or the parameters of a run, if they are read,
+            are not those that were written.
     """
     for run in archive.reader.search(experiment_id, query, parts):
-        if run_tags.DIGESTS in run.tags and not integrity.has_recorded_values(run):
-            whole = archive.get(run.run_id) or run
-            _refuse(whole, integrity.artifact_problem(whole, archive))
+        problem = _problem_of_values(run, archive, has_params=parts.params is None)
+        if problem:
+            integrity.refuse(archive.get(run.run_id) or run, problem)
         yield run
 
 
-def _refuse(run: StoredRun, problem: str) -> None:
-    """Raise ConfigError if a run has a problem."""
-    if problem:
-        raise integrity.altered_error(run, problem)
+def _problem_of_values(run: StoredRun, archive: Archive, *, has_params: bool) -> str:
+    """Why metrics, configuration or parameters of a run are not those that were written; or ""."""
+    if run_tags.DIGESTS not in run.tags:
+        return ""
+    if not integrity.has_recorded_values(run):
+        problem = integrity.artifact_problem(archive.get(run.run_id) or run, archive)
+        if problem:
+            return problem
+    # Without the tag, the configuration is in a file, which may be deleted.
+    is_checked = has_params and run_tags.CONFIG in run.tags
+    return integrity.param_problem(run, archive) if is_checked else ""

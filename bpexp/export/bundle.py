@@ -72,7 +72,7 @@ def write(
     search = partial(reader.search, archive.experiment_id, parts=NO_PARTS)
     selected = list(search(children)) if run.is_sweep else []
     for child in selected:
-        _refuse(child, integrity.status_problem(child) if run.status != "RUNNING" else "")
+        integrity.refuse(child, integrity.status_problem(child) if run.status != "RUNNING" else "")
     run_ids = [run.run_id, *(child.run_id for child in selected)]
     named = _NamedFiles(archive, check=data)
     n_runs = 0
@@ -151,13 +151,7 @@ def _check_intact(run: StoredRun, files: _Files, archive: Archive) -> None:
         archive: Where it is stored.
     """
     if not integrity.has_recorded_files(run, files):
-        _refuse(run, integrity.artifact_problem(run, archive))
-
-
-def _refuse(run: StoredRun, problem: str) -> None:
-    """Raise ConfigError if a run has a problem."""
-    if problem:
-        raise ConfigError(f"{run.label} is altered: {problem}")
+        integrity.refuse(run, integrity.artifact_problem(run, archive))
 
 
 def _add_data(writer: ZipWriter, number: int, path: str, is_included: bool) -> DataFile:
@@ -195,9 +189,8 @@ def _pack(archive: Archive, runs: Sequence[StoredRun]) -> _Page:
                 parents.add(run.parent)
                 if run.status == "FINISHED":
                     _check_intact(run, files, archive)
-                    config = stored_config(run, archive)
-                    _refuse(run, " ".join(integrity.param_problems(run, config)))
-                    finished.setdefault(config.data, run)
+                    integrity.refuse(run, integrity.param_problem(run, archive))
+                    finished.setdefault(stored_config(run, archive).data, run)
             members |= _members(run, files, curves)
     n_runs = sum(not run.is_sweep for run in runs)
     return _Page(packed(members), finished, n_runs, parents)

@@ -8,6 +8,7 @@ where something has: it compares all numbers, and says which one was altered.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from functools import partial
 
@@ -91,10 +92,7 @@ def check_intact(run: StoredRun, archive: Archive) -> None:
     has_result = is_finished or run.outcome in set(Outcome)
     if not has_result:
         return
-    problem = status_problem(run) or artifact_problem(run, archive)
-    if not problem:
-        config = stored_config(run, archive)
-        problem = next(iter(param_problems(run, config)), "")
+    problem = status_problem(run) or artifact_problem(run, archive) or param_problem(run, archive)
     if not problem:
         return
     try:
@@ -103,20 +101,24 @@ def check_intact(run: StoredRun, archive: Archive) -> None:
             problem = next(iter(problems_by_recomputing(run, archive, {})), problem)
     except UnreadableRunError as error:
         problem = str(error)
-    raise altered_error(run, problem)
+    refuse(run, problem)
 
 
-def altered_error(run: StoredRun, problem: str) -> ConfigError:
-    """The error for a run that is not used because of a problem; it says what to type.
+def refuse(run: StoredRun, problem: str) -> None:
+    """Do not use a run that has a problem.
 
     Args:
         run: The run; with its overrides, if it is a single run.
-        problem: A sentence.
+        problem: A sentence; "" for a run without a problem.
+
+    Raises:
+        ConfigError: It has one; the message says what to type.
     """
-    return ConfigError(
-        f"{run.label} is altered: {problem.rstrip('.')}; bpexp verify {run.short_id} says more, "
-        f"{_advice(run)}."
-    )
+    if problem:
+        raise ConfigError(
+            f"{run.label} is altered: {problem.rstrip('.')}; bpexp verify {run.short_id} says "
+            f"more, {_advice(run)}."
+        )
 
 
 def _advice(run: StoredRun) -> str:
@@ -224,7 +226,10 @@ def problems_by_digests(run: StoredRun, archive: Archive, curves: Curves) -> lis
     """
     files = _files_as_recorded(run, archive)
     if files is None:
-        return problems_by_recomputing(run, archive, curves)
+        problems = problems_by_recomputing(run, archive, curves)
+        with suppress(UnreadableRunError):
+            problems += param_problems(run, config_of(run, archive)[0])
+        return problems
     config, _ = config_of(run, archive)
     validation = None
     try:
@@ -270,7 +275,6 @@ def problems_by_recomputing(run: StoredRun, archive: Archive, curves: Curves) ->
     config, dataset = config_of(run, archive)
     found = [_digests_problem(run), config_problem(run, config, archive)]
     problems = [problem for problem in found if problem]
-    problems += param_problems(run, config)
     try:
         result = _train_result(run, config, dataset, stored, archive)
     except UnreadableRunError as error:
@@ -328,13 +332,26 @@ def config_problem(run: StoredRun, config: TrainConfig, archive: Archive) -> str
     return different if names else ""
 
 
+def param_problem(run: StoredRun, archive: Archive) -> str:
+    """How a parameter of a run contradicts its stored configuration; "" if none does.
+
+    Args:
+        run: The run, with all its parameters.
+        archive: Where it is stored.
+
+    Raises:
+        UnreadableRunError: The stored configuration is invalid.
+    """
+    return next(iter(param_problems(run, stored_config(run, archive))), "")
+
+
 def param_problems(run: StoredRun, config: TrainConfig) -> list[str]:
-    """How the parameters of a run contradict its configuration, if they were read."""
-    if not run.params:
-        return []
+    """How the parameters of a run, all of which were read, contradict its configuration."""
     expected = config_params(config)
     if expected.items() <= run.params.items():
         return []
+    if not run.params:
+        return ["The parameters were deleted."]
     return [
         f"The parameter {key} was altered: it is {run.params.get(key)!r}, but the configuration "
         f"has {value!r}."

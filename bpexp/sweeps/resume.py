@@ -39,10 +39,11 @@ from bpexp.tracking.contract import Tracker
 from bpexp.tracking.process import ProcessState
 from bpexp.tracking.reading import FINISHED, Parts, Query, StoredRun
 from bpexp.tracking.stored_results import losses_of, predictions_of, validation_of
+from bpexp.tracking.unreadable import UnreadableRunError
 from bpexp.typing import Array
 
-NEEDED = replace(integrity.TO_CHECK, data=False)
-"""What ``finished_runs`` and ``results_of`` need of each run."""
+NEEDED = replace(integrity.TO_CHECK, params=None, data=False)
+"""What ``finished_runs`` reads of each run."""
 _USED = ("mlflow.parentRunId", IDENTITY, OUTCOME)
 """Tags of a run that are used after its check."""
 _ONLY_IDENTITY = Parts(params=(), tags=(IDENTITY,), metrics=(), data=False)
@@ -176,7 +177,7 @@ class FoundRuns(NamedTuple):
 
 
 class _CheckedRun(NamedTuple):
-    """A stored run and why its artifacts are not those of the run; "" if they are."""
+    """A stored run and why what is stored of it is not as it was written; "" if it is."""
 
     run: StoredRun
     problem: str
@@ -266,10 +267,11 @@ def _checked(
     """
     checks: list[_CheckedRun] = []
     used = (*_USED, run_tags.linked_sweep(sweep))
-    for run, is_as_recorded, names in map_pages(partial(_check_page, used=used), archive, run_ids):
-        job, problem = jobs[run.tags[IDENTITY]][0], ""
-        if not is_as_recorded:
-            problem = integrity.artifact_problem(run, archive, job)
+    for found in map_pages(partial(_check_page, used=used), archive, run_ids):
+        run, names, problem = found.run, found.names, found.param_problem
+        job = jobs[run.tags[IDENTITY]][0]
+        if not found.is_as_recorded:
+            problem = integrity.artifact_problem(run, archive, job) or problem
         elif names not in ("", record_digests.of_names(job.dataset)):
             problem = "The columns or classes of its data have other names."
         checks.append(_CheckedRun(_with_tags(run, used), problem))
@@ -277,11 +279,19 @@ def _checked(
 
 
 class _PageRun(NamedTuple):
-    """A complete run, whether it is as it was recorded, and the digest of the names of its data."""
+    """A complete run that was read with others.
+
+    Attributes:
+        run: The run.
+        is_as_recorded: Whether its files and metrics are those that it was recorded with.
+        names: The digest of the names of its data.
+        param_problem: How a parameter contradicts its configuration; "" if none does.
+    """
 
     run: StoredRun
     is_as_recorded: bool
     names: str
+    param_problem: str
 
 
 def _check_page(archive: Archive, run_ids: Sequence[str], used: Collection[str]) -> list[_PageRun]:
@@ -298,12 +308,17 @@ def _check_page(archive: Archive, run_ids: Sequence[str], used: Collection[str])
 def _check_one(run: StoredRun, archive: Archive, used: Collection[str]) -> _PageRun:
     names = record_digests.parse(run.tags.get(run_tags.DIGESTS, "")).get(NAMES_KEY, "")
     is_as_recorded = integrity.is_as_recorded(run, archive)
-    return _PageRun(_with_tags(run, used) if is_as_recorded else run, is_as_recorded, names)
+    problem = ""
+    with suppress(UnreadableRunError):
+        problem = integrity.param_problem(run, archive)
+    short = _with_tags(run, used) if is_as_recorded else replace(run, params={})
+    return _PageRun(short, is_as_recorded, names, problem)
 
 
 def _with_tags(run: StoredRun, used: Iterable[str]) -> StoredRun:
-    """A run without its other tags."""
-    return replace(run, tags={key: run.tags[key] for key in used if key in run.tags})
+    """A run without its other tags, and without parameters."""
+    tags = {key: run.tags[key] for key in used if key in run.tags}
+    return replace(run, params={}, tags=tags)
 
 
 def _assigned(

@@ -117,6 +117,7 @@ def settings_reference() -> str:
     lines = [
         "# Settings", "",
         "Settings are typed as `key=value`, and in Python as `key=value` with `__` for the dot.",
+        "[What training computes](training.md) has the formulas behind them.",
         "This page is generated from the declarations of the settings.", "",
         *_table(_top_entries(main)),
     ]  # fmt: skip

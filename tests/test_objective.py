@@ -201,7 +201,7 @@ def test_an_objective_that_cannot_be_used_is_refused(settings, message):
 def test_a_regression_has_no_accuracy(tmp_path):
     (tmp_path / "line.csv").write_text("x,y\n0,0.5\n1,1.5\n2,2.5\n")
     data = {"name": "file", "path": str(tmp_path / "line.csv"), "target": "y"}
-    with pytest.raises(ConfigError, match="those of data=file have only final_loss, epochs_run"):
+    with pytest.raises(ConfigError, match="those of data=file have only final_loss, rmse"):
         make_plan([compose_settings({"data": data, "model": "regressor", "objective": "accuracy"})])
 
 

@@ -54,7 +54,8 @@ def _check_available(wanted: Objective, datasets: Mapping[DataConfig, Dataset]) 
         if wanted.metric not in available:
             n_rows = {Split.VALIDATION: len(dataset.X_validation), Split.TEST: len(dataset.X_test)}
             hint = f"; {HINTS[wanted.split]}" if n_rows.get(wanted.split) == 0 else ""
+            names = [name for name in available if name in objective.objectives()]
             raise ConfigError(
                 f"objective={wanted.name} must be a metric of all runs, but those of "
-                f"data={config.name} have only {', '.join(available)}{hint}."
+                f"data={config.name} have only {', '.join(names)}{hint}."
             )

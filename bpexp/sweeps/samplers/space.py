@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
@@ -205,48 +205,66 @@ def parse(
         raise ConfigError(
             "A search takes no sub-sweeps separated by |; search each of them on its own."
         )
-    dimensions: dict[tuple[str, ...], Dimension] = {}
-    others: dict[tuple[str, ...], list[str]] = {}
-    replicates: dict[tuple[str, ...], Sequence[tuple[str, ...]]] = {}
+    parts: dict[tuple[str, ...], _Part] = {}
     for argument in arguments:
-        is_zip = sub_sweeps.is_zip(argument)
-        if is_zip:
-            ((keys, axis),) = sub_sweeps.axes([argument], parser).items()
-        else:
-            (override,) = parser([argument])
-            key = override.get_key_element()
-            keys = (key_of(key),)
-        sub_sweeps.check_set_once(keys, [*dimensions, *others, *replicates], argument)
-        for earlier in (dimensions, others, replicates):
-            earlier.pop(keys, None)
-        if is_zip:
-            if all(map(is_replicate, keys)):
-                replicates[keys] = axis
-            else:
-                dimensions[keys] = Choices(" and ".join(keys), tuple(axis))
-        elif not override.is_sweep_override():
-            others[keys] = grid.values(override)
-        elif is_replicate(*keys):
-            if isinstance(override.value(), IntervalSweep):
-                raise ConfigError(
-                    f"{key} must be a list or range(...), because seeds are repeated and not "
-                    f"searched, got {override.input_line!r}; type '{key}=range(0,10)'."
-                )
-            replicates[keys] = [(text,) for text in grid.values(override)]
-        else:
-            dimensions[keys] = _dimension(key, override)
+        keys, part = _part(argument, parser, is_replicate)
+        sub_sweeps.check_set_once(keys, parts, argument)
+        # A later one takes its own place, not that of the earlier one.
+        parts.pop(keys, None)
+        parts[keys] = part
+    dimensions = tuple(part for part in parts.values() if isinstance(part, Dimension))
     if not dimensions:
         raise ConfigError(
             "A search needs a setting to search, such as 'lr=tag(log,interval(1e-3,1))'."
         )
+    fixed = [part.overrides for part in parts.values() if isinstance(part, _Fixed)]
+    replicates = [part.alternatives for part in parts.values() if isinstance(part, _Replicates)]
     return Space(
-        tuple(dimensions.values()),
-        tuple(text for texts in others.values() for text in texts),
-        tuple(
-            tuple(itertools.chain.from_iterable(one))
-            for one in itertools.product(*replicates.values())
-        ),
+        dimensions,
+        tuple(itertools.chain.from_iterable(fixed)),
+        tuple(tuple(itertools.chain.from_iterable(one)) for one in itertools.product(*replicates)),
     )
+
+
+class _Fixed(NamedTuple):
+    """The overrides of an argument that all jobs share."""
+
+    overrides: Sequence[str]
+
+
+class _Replicates(NamedTuple):
+    """The overrides of an argument for each replicate."""
+
+    alternatives: Sequence[tuple[str, ...]]
+
+
+_Part = Dimension | _Fixed | _Replicates
+
+
+def _part(
+    argument: str,
+    parser: Callable[[Sequence[str]], list[Override]],
+    is_replicate: Callable[[str], bool],
+) -> tuple[tuple[str, ...], _Part]:
+    """What an argument is in a space, after the keys that it sets."""
+    if sub_sweeps.is_zip(argument):
+        ((keys, axis),) = sub_sweeps.axes([argument], parser).items()
+        if all(map(is_replicate, keys)):
+            return keys, _Replicates(axis)
+        return keys, Choices(" and ".join(keys), tuple(axis))
+    (override,) = parser([argument])
+    key = override.get_key_element()
+    keys = (key_of(key),)
+    if not override.is_sweep_override():
+        return keys, _Fixed(grid.values(override))
+    if not is_replicate(*keys):
+        return keys, _dimension(key, override)
+    if isinstance(override.value(), IntervalSweep):
+        raise ConfigError(
+            f"{key} must be a list or range(...), because seeds are repeated and not searched, got "
+            f"{override.input_line!r}; type '{key}=range(0,10)'."
+        )
+    return keys, _Replicates([(text,) for text in grid.values(override)])
 
 
 def rounded(value: float, low: float, high: float) -> float:

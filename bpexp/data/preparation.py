@@ -13,7 +13,7 @@ feature for each text (one-hot). Then the features are standardized.
 [[1.0, 1.0, 0.0], [3.0, 0.0, 1.0], [2.0, 0.0, 0.0]]
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -106,13 +106,10 @@ def fit(
         ConfigError: A column has no value in the training rows, or a deviation is not finite.
     """
     medians = np.zeros(len(columns)) if fill_missing else None
-    features = list(columns)
     seen: dict[str, tuple[int, ...]] = {}
     if fill_missing or texts:
-        features = []
-        for place, (name, cells) in enumerate(
-            zip(columns, tiles.columns_of(X, train), strict=True)
-        ):
+        numbered = enumerate(zip(columns, tiles.columns_of(X, train), strict=True))
+        for place, (name, cells) in numbered:
             known = cells[~np.isnan(cells)]
             if not known.size:
                 raise ConfigError(
@@ -122,25 +119,41 @@ def fit(
                 )
             if name in texts:
                 seen[name] = tuple(int(position) for position in np.unique(known))
-                features += [f"{name}={texts[name][position]}" for position in seen[name]]
-            else:
-                features.append(name)
-                if medians is not None:
-                    medians[place] = _median(known)
+            elif medians is not None:
+                medians[place] = _median(known)
+    features = _feature_names(columns, texts, seen)
+    fitted = Preparation(
+        columns=columns,
+        texts=dict(texts),
+        seen=seen,
+        medians=medians,
+        features=features,
+        mean=np.zeros(len(features)),
+        scale=np.ones(len(features)),
+    )
+    return _with_moments(fitted, rows_of(X, train)) if standardize else fitted
+
+
+def _feature_names(
+    columns: Sequence[str],
+    texts: Mapping[str, Sequence[str]],
+    seen: Mapping[str, Sequence[int]],
+) -> tuple[str, ...]:
+    """The names of the features: a column of numbers, or each text that a training row has.
+
+    Raises:
+        ConfigError: Two features have the same name.
+    """
+    features: list[str] = []
+    for name in columns:
+        if name in texts:
+            features += [f"{name}={texts[name][position]}" for position in seen[name]]
+        else:
+            features.append(name)
     if len(set(features)) < len(features):
         twice = next(name for name in features if features.count(name) > 1)
         raise ConfigError(f"data.path must give different inputs, got {twice!r} twice.")
-    n_features = len(features)
-    fitted = Preparation(
-        columns,
-        dict(texts),
-        seen,
-        medians,
-        tuple(features),
-        np.zeros(n_features),
-        np.ones(n_features),
-    )
-    return _with_moments(fitted, rows_of(X, train)) if standardize else fitted
+    return tuple(features)
 
 
 def _median(values: Array) -> float:

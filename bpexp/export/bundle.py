@@ -99,20 +99,34 @@ def write(
             "files": writer.listed,
         }
         writer.append(packed({MANIFEST: json.dumps(manifest).encode()}))
+    notes = _lacking_and_added(archive, run, selected) if run.is_sweep else ()
     name = shlex.quote(str(target))
     lacking = "".join(f" --data {shlex.quote(file.path)}" for file in files if not file.member)
-    rows = sweep_integrity.table_rows(run, archive) if run.is_sweep else ()
-    own = [one for one in selected if one.parent == run.run_id and one.status == "FINISHED"]
-    notes = (
-        sweep_integrity.missing_runs(rows, set(run_ids)),
-        sweep_integrity.added_runs(run, rows, own),
-    )
     return [
         _sentence(target, n_runs, files),
         *filter(None, notes),
         f"Check: bpexp verify {name}{lacking}",
         f"Train again: bpexp reproduce {name}{lacking}",
     ]
+
+
+def _lacking_and_added(
+    archive: Archive, sweep: StoredRun, runs: Sequence[StoredRun]
+) -> tuple[str, str]:
+    """Sentences on the runs that a sweep lacks, and on those that were added; "" for none.
+
+    Args:
+        archive: Where the sweep is stored.
+        sweep: The parent run.
+        runs: The runs that it has in the store, linked ones included.
+    """
+    rows = sweep_integrity.table_rows(sweep, archive)
+    own = [one for one in runs if one.parent == sweep.run_id and one.status == "FINISHED"]
+    stored = {one.run_id for one in runs}
+    return (
+        sweep_integrity.missing_runs(rows, stored),
+        sweep_integrity.added_runs(sweep, rows, own),
+    )
 
 
 class _NamedFiles:

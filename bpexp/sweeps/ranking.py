@@ -199,15 +199,10 @@ def rank_combinations(
     with_result = [row for row in rows if row.metrics]
     if not with_result:
         return []
-    # Of runs with the same random numbers, the first one counts.
-    different: dict[Combination, dict[int, Row]] = {}
-    distinct = sources_of([row.job for row in with_result]).distinct.tolist()
-    for row, drawn in zip(with_result, distinct, strict=True):
-        different.setdefault(row.job.combination_key, {}).setdefault(drawn, row)
-    runs_of = {combination: list(runs.values()) for combination, runs in different.items()}
+    runs_of = _different_runs(with_result)
     horizon = min(max(run.job.config.epochs for run in runs) for runs in runs_of.values())
     are_pruned = any(is_pruned(row) for row in with_result)
-    unranked: list[tuple[tuple[float, ...], float, RankedCombination]] = []
+    unranked: list[_Unranked] = []
     for combination, runs in runs_of.items():
         scores = scores_of(runs, objective)
         best_first = _best_first(runs, scores)
@@ -218,7 +213,7 @@ def rank_combinations(
         n_planned = (-planned[combination],) if planned else ()
         tie_key = objective.tie_key(scores, scores_of(runs, objectives()["final_loss"]))
         unranked.append(
-            (
+            _Unranked(
                 (is_last, -_reached(epoch), *n_planned, *ranking_key),
                 tie_key,
                 RankedCombination(
@@ -232,12 +227,35 @@ def rank_combinations(
             )
         )
     # Stable: tied combinations stay in the order of their jobs.
-    ordered = sorted(unranked, key=lambda found: found[:2])
+    ordered = sorted(unranked, key=lambda found: (found.rank_key, found.tie_key))
     ranks: dict[tuple[float, ...], int] = {}
     return [
-        replace(found, rank=ranks.setdefault(sort_key, place))
-        for place, (sort_key, _, found) in enumerate(ordered, start=1)
+        replace(found.combination, rank=ranks.setdefault(found.rank_key, place))
+        for place, found in enumerate(ordered, start=1)
     ]
+
+
+def _different_runs(rows: Sequence[Row]) -> dict[Combination, list[Row]]:
+    """The runs of each combination; of those with the same random numbers, the first one."""
+    found: dict[Combination, dict[int, Row]] = {}
+    distinct = sources_of([row.job for row in rows]).distinct.tolist()
+    for row, drawn in zip(rows, distinct, strict=True):
+        found.setdefault(row.job.combination_key, {}).setdefault(drawn, row)
+    return {combination: list(runs.values()) for combination, runs in found.items()}
+
+
+class _Unranked(NamedTuple):
+    """A combination that has no rank yet.
+
+    Attributes:
+        rank_key: What ranks it: combinations with the same key have the same rank.
+        tie_key: What orders those of the same rank.
+        combination: The combination.
+    """
+
+    rank_key: tuple[float, ...]
+    tie_key: float
+    combination: RankedCombination
 
 
 def scores_of(rows: Sequence[Row], objective: Objective) -> Array:

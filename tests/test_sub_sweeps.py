@@ -1,6 +1,7 @@
 """Sweep arguments beyond Hydra's grammar: zips, sub-sweeps, linspace and logspace."""
 
 import itertools
+import shlex
 
 import numpy as np
 import pytest
@@ -210,10 +211,46 @@ def test_each_optimizer_has_its_own_settings(inside, a_store):
         (["-m", "search=random", "lr=loguniform(0.1,1)"], "'lr=tag(log,interval(0.1,1))'"),
         (["-m", "search=random", "lr=log(interval(0.1,1))"], "'lr=tag(log,interval(0.1,1))'"),
         (["-m", "Zip(lr=[1,2],hidden=[2,3])"], "zip must be written zip(key=[...],key=[...])"),
+        (["-m", "lr=choice()"], "choice() has no values for lr"),
     ],
 )
 def test_the_command_line_says_what_to_type(refused, arguments, message):
     assert message in refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        *((text, "zip(lr=[0.1,1],hidden=[2,4])") for text in (
+            "zip(lr=[0.1,1],hidden=[2,4]",
+            "zip(lr=[0.1,1,hidden=[2,4])",
+            "zip(lr=[0.1,1]],hidden=[2,4])",
+            "zip(lr=0.1,1],hidden=2,4)",
+            "zip(lr=(0.1,1),hidden=(2,4)",
+            "zip(lr: [0.1,1], hidden: [2,4])",
+            "zip[lr=[0.1,1],hidden=[2,4]]",
+            "zip lr=[0.1,1],hidden=[2,4])",
+            "zip(lr=[0.1,1],hidden=[2,4],)",
+        )),
+        (
+            "zip(lr=logspace(-1,0,2,hidden=[[8,4],[2])",
+            "zip(lr=logspace(-1,0,2),hidden=[[8,4],[2]])",
+        ),
+        (
+            "zip(lr=[0.1,1],hidden=[2,4] | lr=3 hidden=5",
+            "zip(lr=[0.1,1],hidden=[2,4]) | lr=3 hidden=5",
+        ),
+        ("lr=choice(1,2 | lr=3", "lr=choice(1,2) | lr=3"),
+    ],
+)  # fmt: skip
+def test_brackets_that_do_not_match_are_answered_by_an_argument_that_works(refused, typed, meant):
+    assert refused("-m", typed).endswith(f"type {shlex.quote(meant)}.\n")
+    assert 2 <= len(jobs(meant)) <= 3
+
+
+def test_no_other_zip_is_suggested_if_it_is_not_known_what_was_meant(refused):
+    for typed in ("zip(lr=[1,2,hidden=[3])", "zip(data.path=['a=b','c'],lr=[1,2]", "zip("):
+        assert "type" not in refused("-m", typed)
 
 
 def test_python_takes_the_same_language(tmp_path, monkeypatch, a_store):

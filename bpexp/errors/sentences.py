@@ -13,7 +13,7 @@ import yaml
 
 from bpexp.config import hydra_errors, paths, schema
 from bpexp.config.options import SHORTHANDS, key_of
-from bpexp.errors import suggestions, syntax, yaml_errors
+from bpexp.errors import brackets, suggestions, syntax, yaml_errors
 from bpexp.fields import checks
 from bpexp.fields.checks import ConfigError
 from bpexp.guards import passwords
@@ -37,6 +37,7 @@ def describe(error: BaseException, arguments: Sequence[str] = ()) -> str:
 def _describe(error: BaseException, arguments: Sequence[str]) -> str:
     if isinstance(error, ConfigError):
         message = suggestions.with_sub_sweeps(_as_typed(str(error)), arguments)
+        message = brackets.with_correction(message)
         return suggestions.with_suggestion(message, arguments)
     if isinstance(error, RecursionError):
         return "The settings are nested too deeply."

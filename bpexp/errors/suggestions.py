@@ -43,6 +43,12 @@ def with_suggestion(message: str, arguments: Sequence[str] = ()) -> str:
         message: The message of an error.
         arguments: The settings on the command line, if they may be the reason.
     """
+    unknown = re.fullmatch(r"([\w.]+) is not a key of .*; did you mean ([\w.]+)\?", message)
+    if unknown and (typed := _number_with_comma(unknown[1], arguments, unknown[2])):
+        return f"{message.removesuffix('?')}, and {typed} with a decimal point?"
+    equal = re.fullmatch(r"([\w.]+) must have different values, got 0 twice\.", message)
+    if equal and (typed := _number_with_comma(equal[1], arguments)):
+        return f"{message.removesuffix('.')}; for numbers with a decimal point type {typed}."
     # A message with a semicolon after the value says already what to type.
     match = re.fullmatch(r"""([\w.-]+) must be (.*), got ('[^']*'|"[^"]*"|[^;]*)\.""", message)
     if not match:
@@ -60,13 +66,27 @@ def with_suggestion(message: str, arguments: Sequence[str] = ()) -> str:
     return f"{message.removesuffix('.')}; type {typed}." if typed else message
 
 
-def _number_with_comma(key: str, arguments: Sequence[str]) -> str | None:
-    """The setting with a decimal point, if it was typed with a comma, which sweeps over values."""
+def _number_with_comma(key: str, arguments: Sequence[str], meant: str = "") -> str | None:
+    """The setting with decimal points, if it was typed with commas, which sweep over values.
+
+    Args:
+        key: The key that was typed.
+        arguments: The settings on the command line.
+        meant: The key that was meant, if it is another one.
+
+    >>> _number_with_comma("weight_decay", ["weight_decay=0,01"], "optimizer.weight_decay")
+    'optimizer.weight_decay=0.01'
+    >>> _number_with_comma("lr", ["lr=0,1,0,05"])
+    'lr=0.1,0.05'
+    """
+    meant = meant or key
     for text in arguments:
         typed, _, value = text.partition("=")
-        number = number_with_comma(key, value) if typed == key else None
-        if number is not None and _is_allowed(key, number):
-            return f"{key}={number}"
+        several = re.fullmatch(r"0,\d+(?:,0,\d+)+", value)
+        parts = re.findall(r"0,\d+", value) if several else [value]
+        numbers = [number_with_comma(meant, part) for part in parts] if typed == key else [None]
+        if all(number is not None and _is_allowed(meant, number) for number in numbers):
+            return f"{meant}={','.join(map(str, numbers))}"
     return None
 
 
@@ -167,8 +187,8 @@ def _number(key: str, value: str) -> str | None:
     duration = re.fullmatch(rf"{_DECIMAL}\s*([A-Za-z]+)", value)
     if duration and key.endswith("seconds") and duration[2].lower() in _SECONDS:
         return f"{key}={float(duration[1]) * _SECONDS[duration[2].lower()]:.12g}"
-    sides = re.split(r"\s*\|\s*", value)
-    if len(sides) > 1 and all(re.fullmatch(_DECIMAL, side) for side in sides):
+    sides = [side for side in re.split(r"\s*\|\s*", value) if side]
+    if "|" in value and all(re.fullmatch(_DECIMAL, side) for side in sides):
         return f"-m {key}={','.join(sides)}"
     for pattern, number in _NUMBERS:
         match = re.fullmatch(pattern, value)

@@ -24,10 +24,11 @@ from bpexp.config import schema
 from bpexp.config.grammar import SPACES, create_parser
 from bpexp.config.options import TABLES
 from bpexp.config.schema import FIXED_GROUPS, NAMED_GROUPS, keys, rule_of, takes_numbers
-from bpexp.errors import other_notations, suggestions
+from bpexp.errors import brackets, other_notations, suggestions
 from bpexp.errors.command_names import COMMANDS
 from bpexp.fields import checks
 from bpexp.sweeps.samplers import sub_sweeps
+from bpexp.sweeps.samplers.sub_sweeps import BRACKETS
 
 MAX_LENGTH = 10_000
 """Maximum length of an argument for which corrections are tried."""
@@ -37,7 +38,6 @@ _LOOKALIKES = str.maketrans({
     **dict.fromkeys("\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"),
 })  # fmt: skip
 """What word processors and web pages put in place of typed dashes and commas; quotes go."""
-CLOSING_BRACKETS = {"[": "]", "(": ")", "{": "}"}
 
 
 def explain(arguments: Sequence[str]) -> str | None:
@@ -139,7 +139,10 @@ def _explain(parts: Sequence[str]) -> str | None:
 def _explain_one(text: str) -> str | None:
     key, equals, value = text.partition("=")
     if re.match(r"zip\b", text, re.IGNORECASE):
-        return f"{sub_sweeps.ZIP_RULE}, got {text!r}"
+        message = f"{sub_sweeps.ZIP_RULE}, got {text!r}"
+        return brackets.with_correction(message).rstrip(".")
+    if "|" in text and (typed := brackets.corrected(text)):
+        return f"{text!r} has brackets that do not match: type {shlex.quote(typed)}"
     call = re.fullmatch(r"(\w+)\(([\w.]+=.*)\)", text)
     if call and sub_sweeps.is_zip(f"zip({call[2]})"):
         return f"{call[1]} is not a function here: type {shlex.quote(f'zip({call[2]})')}"
@@ -242,6 +245,8 @@ def _explain_word_in_list(text: str) -> str:
 
 def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
     """Yield what may be wrong, and the setting without that mistake."""
+    if re.fullmatch(r"\w+\(\s*\)", value):
+        return
     items = re.split(r"\s*[,;]\s*", value.strip("(){}"))
     rule = rule_of(key)
     is_scalar = rule is not None and not getattr(rule, "accepts_lists", False)
@@ -260,12 +265,10 @@ def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
             yield f"{key} has a {quote} that is not closed", f"{key}={value.replace(quote, '')}"
     unclosed, unopened = _brackets(value)
     if unclosed:
-        closers = "".join(CLOSING_BRACKETS[bracket] for bracket in reversed(unclosed))
+        closers = "".join(BRACKETS[bracket] for bracket in reversed(unclosed))
         yield f"{key} has a {unclosed[-1]} that is not closed", f"{key}={value}{closers}"
     if unopened:
-        opener = next(
-            opening for opening, closing in CLOSING_BRACKETS.items() if closing == unopened
-        )
+        opener = next(opening for opening, closing in BRACKETS.items() if closing == unopened)
         yield f"{key} has a {unopened} that is not opened", f"{key}={opener}{value}"
     if value == ",":
         yield f"the value of {key} needs quotes", f'{key}=","'
@@ -275,7 +278,7 @@ def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
     inside = re.fullmatch(r"choice\((.*)\)|\[(.*)\]", value, re.DOTALL)
     if inside and inside[1]:
         yield "choice takes numbers, texts and lists", f"{key}={inside[1]}"
-    elif inside and "(" in value:
+    elif inside and inside[2] and "(" in value:
         yield "ranges are written without brackets", f"{key}={inside[2]}"
     if re.match(r"\w*[\[(]", value) and value.endswith(("]", ")")):
         separated = re.sub(r"\s*[;\s]\s*", ",", value)
@@ -287,11 +290,9 @@ def _brackets(value: str) -> tuple[str, str]:
     """Return the brackets that are not closed, and the first that is closed but not opened."""
     opened: list[str] = []
     for letter in value:
-        if letter in CLOSING_BRACKETS:
+        if letter in BRACKETS:
             opened.append(letter)
-        elif letter in CLOSING_BRACKETS.values() and (
-            not opened or CLOSING_BRACKETS[opened.pop()] != letter
-        ):
+        elif letter in BRACKETS.values() and (not opened or BRACKETS[opened.pop()] != letter):
             return "", letter
     return "".join(opened), ""
 

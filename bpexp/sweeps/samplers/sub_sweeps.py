@@ -36,7 +36,7 @@ RULE = (
 )
 _ZIP = re.compile(r"(?:[A-Za-z_]\w*=)?zip\((.*)\)", re.DOTALL)
 _SEPARATOR = re.compile(r"\|\s*(?=[+~]*[\w.@/]+=|zip\()")
-_BRACKETS = {"(": ")", "[": "]", "{": "}"}
+BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 
 def is_beyond_hydra(argument: str) -> bool:
@@ -239,10 +239,8 @@ def _zip_axis(inside: str, argument: str, parse: Parse) -> tuple[tuple[str, ...]
         try:
             (override,) = parse([f"{key.strip()}={value}"])
         except HydraException as error:
-            separated = re.sub(r"([\])])\s*(?=[A-Za-z_][\w.@/]*=)", r"\1,", argument)
-            hint = f"; type {separated!r}" if separated != argument else ""
             raise ConfigError(
-                f"zip must have a list of values for {key}, got {argument!r}{hint}."
+                f"zip must have a list of values for {key}, got {argument!r}."
             ) from error
         name = key_of(override.get_key_element())
         if name in columns:
@@ -293,9 +291,9 @@ def _outside(text: str) -> frozenset[int]:
             quote = "" if letter == quote else quote
         elif letter in "'\"":
             quote = letter
-        elif letter in _BRACKETS:
+        elif letter in BRACKETS:
             open_brackets += 1
-        elif letter in _BRACKETS.values():
+        elif letter in BRACKETS.values():
             open_brackets -= 1
         elif not open_brackets:
             found.add(index)

@@ -212,6 +212,12 @@ def test_each_optimizer_has_its_own_settings(inside, a_store):
         (["-m", "search=random", "lr=log(interval(0.1,1))"], "'lr=tag(log,interval(0.1,1))'"),
         (["-m", "Zip(lr=[1,2],hidden=[2,3])"], "zip must be written zip(key=[...],key=[...])"),
         (["-m", "lr=choice()"], "choice() has no values for lr"),
+        (["-m", "weight_decay=0,01"], "did you mean optimizer.weight_decay=0.01?"),
+        (["weight_decay=0,01"], "did you mean optimizer.weight_decay=0.01?"),
+        (["-m", "lr=0,1,0,05"], "got 0 twice; with decimal points type lr=0.1,0.05."),
+        (["-m", "lr=1 |"], "got '1 |'; type -m lr=1."),
+        (["-m", "lr=1,2 | lr=3 tracking.tags.team=a"], "tracking.tags.team is a tag of the whole"),
+        (["-m", "zip(lr=[1,2],tracking.tags.team=[a,b])"], "outside of sub-sweeps and zip(...)."),
     ],
 )
 def test_the_command_line_says_what_to_type(refused, arguments, message):

@@ -34,6 +34,9 @@ def _unknown_key(key: str) -> str:
 
 
 def _several_values(key: str, value: str) -> str:
+    known = schema.keys()
+    if re.fullmatch(r"(?!hydra|study|sweep)[\w.]+", key) and key not in known:
+        return _unknown_key(key)
     number = number_with_comma(key, value)
     as_number = f", for the number {key}={number}" if number else ""
     as_list = f", for a list {key}=[{value}]" if _accepts_lists(key) else ""

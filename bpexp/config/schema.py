@@ -549,8 +549,8 @@ def unknown_key(key: str) -> ConfigError:
         return ConfigError("study is for the command line: bpexp -m +study=NAME.")
     if key.startswith("tracking.tags."):
         return ConfigError(
-            f"{key} is a tag of the whole sweep; type it once, as an argument outside of "
-            "sub-sweeps and zip(...)."
+            f"{key} is a tag of the whole sweep; type it when the sweep starts, as an argument "
+            "outside of sub-sweeps and zip(...)."
         )
     if key not in known:
         # Files of sub-sweeps are no part of a configuration.

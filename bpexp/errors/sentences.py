@@ -58,6 +58,7 @@ def _describe(error: BaseException, arguments: Sequence[str]) -> str:
         return sentence
     sentence = _study(error, arguments) or hydra_errors.describe(error) or _group(error, arguments)
     if sentence:
+        sentence = suggestions.with_decimal_point(sentence, arguments)
         return suggestions.with_sub_sweeps(sentence, arguments)
     text = str(error).strip()
     if package in ("hydra", "omegaconf"):

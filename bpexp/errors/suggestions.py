@@ -43,12 +43,7 @@ def with_suggestion(message: str, arguments: Sequence[str] = ()) -> str:
         message: The message of an error.
         arguments: The settings on the command line, if they may be the reason.
     """
-    unknown = re.fullmatch(r"([\w.]+) is not a key of .*; did you mean ([\w.]+)\?", message)
-    if unknown and (typed := _number_with_comma(unknown[1], arguments, unknown[2])):
-        return f"{message.removesuffix('?')}, and {typed} with a decimal point?"
-    equal = re.fullmatch(r"([\w.]+) must have different values, got 0 twice\.", message)
-    if equal and (typed := _number_with_comma(equal[1], arguments)):
-        return f"{message.removesuffix('.')}; for numbers with a decimal point type {typed}."
+    message = with_decimal_point(message, arguments)
     # A message with a semicolon after the value says already what to type.
     match = re.fullmatch(r"""([\w.-]+) must be (.*), got ('[^']*'|"[^"]*"|[^;]*)\.""", message)
     if not match:
@@ -64,6 +59,26 @@ def with_suggestion(message: str, arguments: Sequence[str] = ()) -> str:
     with_comma = _number_with_comma(key, arguments) if "number" in rule else None
     typed = with_comma or _suggestion(key, rule, value)
     return f"{message.removesuffix('.')}; type {typed}." if typed else message
+
+
+def with_decimal_point(message: str, arguments: Sequence[str]) -> str:
+    """Return the message on a key or a list, with the number that was typed with a comma, if any.
+
+    Args:
+        message: The message of an error.
+        arguments: The settings on the command line.
+
+    >>> with_decimal_point("momentum is not a key of the configuration; did you mean "
+    ...                    "optimizer.momentum?", ["momentum=0,9"])
+    'momentum is not a key of the configuration; did you mean optimizer.momentum=0.9?'
+    """
+    unknown = re.fullmatch(r"([\w.]+) is not a key of .*; did you mean ([\w.]+)\?", message)
+    if unknown and (typed := _number_with_comma(unknown[1], arguments, unknown[2])):
+        return message.replace(f"{unknown[2]}?", f"{typed}?")
+    equal = re.fullmatch(r"([\w.]+) must have different values, got 0 twice\.", message)
+    if equal and (typed := _number_with_comma(equal[1], arguments)):
+        return f"{message.removesuffix('.')}; with decimal points type {typed}."
+    return message
 
 
 def _number_with_comma(key: str, arguments: Sequence[str], meant: str = "") -> str | None:

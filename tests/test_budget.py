@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sweeping import Halted
 
 import bpexp
 from bpexp.config.compose import compose_settings
@@ -89,6 +90,27 @@ def test_a_sweep_ends_when_its_budget_is_spent_and_resume_goes_on(a_store, insid
     archive = open_archive(locate(None, tmp_path, {}), "bpexp")
     (whole,) = [run for run in archive.search(Query()) if run.name == "whole"]
     assert stored(tmp_path, whole.run_id) == found
+
+
+def test_a_report_says_how_many_runs_of_the_sweep_are_not_trained_yet(a_store, inside):
+    inside(*SWEEP, "stop.tolerance=0.01", "objective=epochs_to_converge", "budget.runs=7")
+    said = inside("report", "latest").stdout
+    assert "None of the 7 runs converged" in said
+    assert "1 of the 8 runs of this sweep is not trained yet" in said
+    inside("resume", "latest")
+    assert "not trained" not in inside("report", "latest").stdout
+
+
+@pytest.mark.slow
+def test_a_report_on_a_killed_sweep_says_what_is_missing(a_store, bpexp, tmp_path):
+    Halted(tmp_path, *SWEEP, at="planned").kill()
+    refused = bpexp("report", "latest")
+    assert refused.returncode == 2
+    assert "has ended yet; bpexp resume " in refused.stderr
+    Halted(tmp_path, "resume", "latest", at="tracked").kill()
+    said = bpexp("report", "latest")
+    assert "4 of the 8 runs of this sweep are not trained yet" in said.stdout
+    assert "bpexp resume" in said.stdout
 
 
 def test_early_stopping_leaves_epochs_for_further_runs(a_store, monkeypatch, tmp_path):

@@ -72,7 +72,7 @@ class Report(PlotData):
         plan: How many seeds detect the difference that the user named; "" if none was.
         caution: Why p-values of these runs are too small; "" if they are not.
         study: The verdicts of the sweep of a study; "" for other runs.
-        deleted: How many runs of the sweep were deleted; "" if none was.
+        left_out: How many runs of the sweep were deleted or not trained yet; "" if none.
 
     ``build`` needs a table of runs only. ``stored_report`` adds the attributes that have a default:
     they need the findings and the store.
@@ -87,7 +87,7 @@ class Report(PlotData):
     plan: str = ""
     caution: str = ""
     study: str = ""
-    deleted: str = ""
+    left_out: str = ""
 
     @property
     def question(self) -> str:
@@ -109,7 +109,7 @@ class Report(PlotData):
         rates = "" if self.lr_range is None else self.lr_range.sentence
         parts = (
             self.study, rates, agreement, best_per, answer, optimistic, self.caution,
-            self.deleted, self.confirmation, self.plan,
+            self.left_out, self.confirmation, self.plan,
         )  # fmt: skip
         return " ".join(part for part in parts if part)
 

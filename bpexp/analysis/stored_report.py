@@ -65,7 +65,7 @@ def of_sweeps(
         report = _of_one_sweep(archive, sweeps[0], options)
     else:
         report = _of_several_sweeps(archive, sweeps, options)
-    return replace(report, deleted=" ".join(sweep.deleted for sweep in sweeps if sweep.deleted))
+    return replace(report, left_out=" ".join(sweep.left_out for sweep in sweeps if sweep.left_out))
 
 
 def _check_parents(parents: Sequence[StoredRun]) -> None:

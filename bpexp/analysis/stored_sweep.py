@@ -9,7 +9,7 @@ import pandas as pd
 from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import counted
 from bpexp.runs import file_names, run_tags
-from bpexp.sweeps import integrity, metric_differences, sweep_integrity
+from bpexp.sweeps import integrity, metric_differences, plan_file, sweep_integrity
 from bpexp.tracking import run_tables
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import Parts, Query, StoredRun
@@ -26,14 +26,14 @@ class StoredSweep:
         parent: Its parent run.
         table: A row for each run.
         is_ordered: Whether the rows have the order of the jobs: it is the table of an ended sweep.
-        deleted: A sentence on runs that were deleted from the store and have no row; "" if none
-            was.
+        left_out: Sentences on runs that have no row, because they were deleted from the store or
+            not trained yet; "" if there are none.
     """
 
     parent: StoredRun
     table: pd.DataFrame
     is_ordered: bool
-    deleted: str = ""
+    left_out: str = ""
 
     @classmethod
     def read(cls, archive: Archive, parent: StoredRun) -> Self:
@@ -47,7 +47,13 @@ class StoredSweep:
         query = Query(sweep=parent.run_id, with_parents=False)
         table = run_tables.results_table(archive, parent)
         if table is None:
-            return cls(parent, table_of(archive, parent.experiment_id, query), is_ordered=False)
+            table = table_of(archive, parent.experiment_id, query)
+            if table.empty:
+                raise ConfigError(
+                    f"No run of {parent.label} has ended yet; bpexp resume {parent.short_id} "
+                    "trains them if its process has ended."
+                )
+            return cls(parent, table, is_ordered=False)._with_untrained(archive, len(table))
         compared = metric_differences.ComparedTable(table)
         sweep_integrity.checked_file(parent, archive, file_names.RESULTS_PARQUET)
         stored = set()
@@ -61,7 +67,29 @@ class StoredSweep:
             if parent.status != "RUNNING":
                 integrity.refuse(run, integrity.status_problem(run))
             stored.add(run.run_id)
-        return cls(parent, table, is_ordered=True)._without_deleted(stored)
+        sweep = cls(parent, table, is_ordered=True)._without_deleted(stored)
+        return sweep._with_untrained(archive, len(table))
+
+    def _with_untrained(self, archive: Archive, n_rows: int) -> Self:
+        """Say how many runs of the plan were not trained yet.
+
+        Of a search the plan has the trials so far. A race says itself that it has not ended.
+
+        Args:
+            archive: Where the plan is stored.
+            n_rows: The number of runs that were trained.
+        """
+        content = None if self.is_race else archive.file_if_any(self.parent, plan_file.NAME)
+        n_runs = n_rows if content is None else plan_file.n_runs(content)
+        left = n_runs - n_rows
+        if left <= 0:
+            return self
+        are, them = ("is", "it") if left == 1 else ("are", "them")
+        sentence = (
+            f"{left:,} of the {n_runs:,} runs of this sweep {are} not trained yet, and may change "
+            f"the answer; bpexp resume {self.parent.short_id} trains {them}."
+        )
+        return replace(self, left_out=f"{self.left_out} {sentence}".strip())
 
     def _without_deleted(self, stored: Collection[str]) -> Self:
         """Leave out the runs that were tracked and are not in the store any more.
@@ -85,7 +113,7 @@ class StoredSweep:
             f"{sweep_integrity.missing_runs(rows, stored)} {counted(n_deleted, 'run')} of "
             f"{len(table):,} {was} left out; bpexp resume {parent.short_id} trains {them} again."
         )
-        return replace(self, table=table[~is_deleted], deleted=deleted)
+        return replace(self, table=table[~is_deleted], left_out=deleted)
 
     @property
     def is_race(self) -> bool:

@@ -105,7 +105,7 @@ def from_bytes(content: bytes, load_data: Callable[[DataConfig], Dataset] = load
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, EOFError,
             zlib.error) as error:  # fmt: skip
-        raise ConfigError("The sweep's plan is a broken file; start a new sweep.") from error
+        raise _broken() from error
     if head.get("identities") != _digest_of_identities(plan):
         what = "data have" if head.get("arithmetic") == VERSION else "data and arithmetic have"
         raise ConfigError(f"The {what} changed since this sweep started; start a new sweep.")
@@ -116,6 +116,22 @@ def from_bytes(content: bytes, load_data: Callable[[DataConfig], Dataset] = load
             "name them as then, or start a new sweep."
         )
     return plan
+
+
+def n_runs(content: bytes) -> int:
+    """The number of jobs of a stored plan, so far if it is that of a search or a race.
+
+    Raises:
+        ConfigError: The file is broken.
+    """
+    try:
+        return _unpacked(content).count(b"\n")
+    except (ValueError, OSError, EOFError, zlib.error) as error:
+        raise _broken() from error
+
+
+def _broken() -> ConfigError:
+    return ConfigError("The sweep's plan is a broken file; start a new sweep.")
 
 
 def _plan(

@@ -263,6 +263,18 @@ def test_two_workers_find_the_same_trials(uninterrupted, inside, a_store, tmp_pa
     assert done.stdout == "18 of 18 runs identical to the bit.\n6 of 6 trials proposed again.\n"
 
 
+def test_a_search_of_which_no_run_converges_says_at_its_start_and_end_that_it_learns_nothing(
+    a_store, inside
+):
+    done = inside(
+        "-m", "lr=interval(0.1,1)", "search=random", "search.trials=6", "search.generation=2",
+        "epochs=20", "stop.tolerance=0.01",
+    )  # fmt: skip
+    lines = [line for line in done.stdout.splitlines() if "no run has converged yet" in line]
+    assert [line.partition(":")[0] for line in lines] == [f"{n} of 6 trials" for n in (2, 4, 6)]
+    assert ["objective=final_loss" in line for line in lines] == [True, False, True]
+
+
 @pytest.mark.parametrize("halted", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_an_interrupted_search_is_resumed_with_the_same_trials(
     halted, uninterrupted, inside, a_store, tmp_path, monkeypatch

@@ -24,6 +24,13 @@ from bpexp.sweeps.samplers.space import Space, parse
 from bpexp.sweeps.samplers.trials import Trial, best_of
 
 
+TIED = (
+    "; all trials are tied, so that the search learns nothing: search by objective=final_loss, or "
+    "with more epochs"
+)
+"""What follows from trials of which no run has converged."""
+
+
 @dataclass
 class SearchGenerations(Generations):
     """The generations of a search."""
@@ -153,7 +160,8 @@ def progress(trials: Sequence[Trial], plan: Plan) -> str:
         return f"{count}: no trial has a finite {plan.objective.label} yet"
     # A run that did not converge counts all of its epochs.
     if plan.objective.is_time and best.value >= plan.jobs[0].config.epochs:
-        return f"{count}: no run has converged yet"
+        is_first_or_last = len(plan.generations) == 1 or len(trials) == plan.runtime.search.trials
+        return f"{count}: no run has converged yet{TIED if is_first_or_last else ''}"
     value = plan.objective.as_measured(best.value)
     assert plan.search is not None
     is_replicated = plan.search.n_replicates > 1

@@ -1,5 +1,6 @@
 """Successive halving: which combinations are stopped when, with the bits of uninterrupted runs."""
 
+import io
 import math
 import re
 from dataclasses import replace
@@ -403,7 +404,14 @@ def test_a_halved_sweep_in_which_everything_diverges_has_no_best_run(inside, a_s
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("not finite at epoch 2") == 4
     assert "Nothing is confirmed" in done.stdout
-    assert stored(tmp_path)[1].tags[run_tags.BEST_RUN] == "none"
+    archive, parent, _ = stored(tmp_path)
+    assert parent.tags[run_tags.BEST_RUN] == "none"
+    table = pd.read_csv(io.BytesIO(archive.file(parent, "rungs.csv")))
+    assert list(table["decision"]) == ["goes on", "stopped", "diverged", "diverged"]
+    assert list(table["epoch"]) == [5, 5, 2, 2]
+    report = bpexp.report("latest")
+    assert "trained to the end or diverged" in " ".join(report.halving.sentences)
+    assert len(report.halving.stopped) == 0
 
 
 def test_a_diverged_run_is_the_best_of_no_combination():

@@ -31,7 +31,7 @@ from bpexp.render.axes import (
 from bpexp.render.document import Table
 from bpexp.render.wording import counted
 from bpexp.runs.objective import Objective, objectives
-from bpexp.sweeps.rungs_table import COLUMNS, END, GOES_ON, NAME, STOPPED
+from bpexp.sweeps.rungs_table import COLUMNS, DIVERGED, END, GOES_ON, NAME, STOPPED
 from bpexp.sweeps.sweep_integrity import checked_file
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
@@ -86,12 +86,14 @@ class Halving:
             judged.
         stopped: The epoch and the value of each combination that was stopped, the best last ones
             first.
+        n_diverged: The number of combinations of which all runs diverged.
     """
 
     objective: Objective
     rungs: Sequence[RungRanks]
     values: pd.DataFrame
     stopped: pd.DataFrame
+    n_diverged: int
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> Self:
@@ -103,8 +105,9 @@ class Halving:
         """
         objective = objectives()[table["objective"].iloc[0]]
         sign = -1.0 if objective.is_maximized else 1.0
-        at_end = table[table["decision"] == END].set_index("combination")["value"]
-        judged = table[table["decision"] != END]
+        has_ended = table["decision"].isin([END, DIVERGED])
+        at_end = table[has_ended].set_index("combination")["value"]
+        judged = table[~has_ended]
         epochs = sorted(set(judged["epoch"].tolist()))
         by_epoch = {
             epoch: judged[judged["epoch"] == epoch].set_index("combination")["value"]
@@ -128,17 +131,19 @@ class Halving:
         stopped = judged[is_out].sort_values(
             list(order), ascending=list(order.values()), kind="stable"
         )
-        return cls(objective, rungs, matrix, stopped)
+        n_diverged = int((table["decision"] == DIVERGED).sum())
+        return cls(objective, rungs, matrix, stopped, n_diverged)
 
     @property
     def sentences(self) -> list[str]:
         """What was stopped, and how far the ranks agree with those at the end."""
         first = self.rungs[0]
         n_stopped = len(self.stopped)
+        were, could = ("was", "it") if n_stopped == 1 else ("were", "one of them")
         said = [
-            f"{n_stopped} of {counted(len(self.values), 'combination')} were stopped early "
-            "(search.halving) and are not compared: trained further, one of them could have "
-            "become the best."
+            f"{n_stopped} of {counted(len(self.values), 'combination')} {were} stopped early "
+            f"(search.halving) and {'is' if n_stopped == 1 else 'are'} not compared: trained "
+            f"further, {could} could have become the best."
         ]
         if not n_stopped:
             said = [
@@ -148,19 +153,23 @@ class Halving:
             said.append(
                 f"The ranks after {counted(first.epoch, 'epoch')} and at the end have the rank "
                 f"correlation {number(first.end.value, 2)} over the {first.end.n} combinations "
-                "trained to the end."
+                f"trained to the end{self._or_diverged}."
             )
         else:
             out = set(self.stopped["combination"])
             at_end = [name for name in self.values.index if name not in out]
             several = f"{counted(first.end.n, 'combination')} of the first rung were"
             said.append(
-                f"Only {f'{at_end[0]} was' if len(at_end) == 1 else several} trained to the end: "
-                "too few to say how "
-                "well early ranks agree with the last ones; bpexp resume SWEEP --pruned trains the "
-                "others."
+                f"Only {f'{at_end[0]} was' if len(at_end) == 1 else several} trained to "
+                f"the end{self._or_diverged}: too few to say how well early ranks "
+                "agree with the last ones; bpexp resume SWEEP --pruned trains the others."
             )
         return said
+
+    @property
+    def _or_diverged(self) -> str:
+        """What the combinations whose end is known did as well."""
+        return " or diverged" if self.n_diverged else ""
 
     @property
     def table(self) -> Table:

@@ -23,7 +23,6 @@ from bpexp.sweeps.samplers.search import SearchSampler
 from bpexp.sweeps.samplers.space import Space, parse
 from bpexp.sweeps.samplers.trials import Trial, best_of
 
-
 TIED = (
     "; all trials are tied, so that the search learns nothing: search by objective=final_loss, or "
     "with more epochs"

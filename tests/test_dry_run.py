@@ -108,7 +108,7 @@ def test_the_budget_and_the_confirmation_are_forecast(budget, n_runs, n_fresh, i
     sweep = ["-m", "lr=0.1,1", "seed=range(0,4)", "epochs=50", "confirm=3", *budget]
     said = inside(*sweep, "--dry-run").stdout
     assert (f"The budget allows {n_runs} of 8 runs.\n" in said) == bool(budget)
-    assert (f"{n_fresh} further runs on fresh seeds confirm" in said) == (n_fresh > 0)
+    assert (f"At most {n_fresh} further runs on fresh seeds confirm" in said) == (n_fresh > 0)
     assert f"at most {math.ceil(n_runs / 2)} runs on 2 workers" in said
     done = inside(*sweep)
     runs = client_of().search_runs([client_of().get_experiment_by_name("bpexp").experiment_id])

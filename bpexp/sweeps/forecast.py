@@ -105,8 +105,9 @@ class Work:
             found.append(f"In {_duration(seconds)} at most {in_time} of {self.n_runs} runs end.")
         if self.n_confirming:
             found.append(
-                f"{counted(self.n_confirming, 'further run')} on fresh seeds "
-                f"{'confirms' if self.n_confirming == 1 else 'confirm'} the best combinations."
+                f"At most {counted(self.n_confirming, 'further run')} on fresh seeds "
+                f"{'confirms' if self.n_confirming == 1 else 'confirm'} the best combinations that "
+                "do not diverge."
             )
         return found
 

@@ -4,6 +4,7 @@ import base64
 import csv
 import itertools
 import math
+import re
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -738,6 +739,28 @@ def test_a_report_on_the_sweep_of_a_study_has_the_verdicts_of_the_study(
     assert inside(*start).returncode == 0
     with pytest.raises(ConfigError, match=r"not ranked together .* the sweep: one: undecided"):
         bpexp.report("latest")
+    with pytest.raises(ConfigError, match=r"must be one of .*, got 'x'\.$"):
+        bpexp.report("latest", measure="x")
+
+
+@pytest.mark.usefixtures("a_store")
+def test_the_command_at_the_end_of_a_study_writes_its_page_whatever_its_rows_are(inside, tmp_path):
+    (tmp_path / "conf" / "study").mkdir(parents=True)
+    study = {"name": "s", "source": "a table", "measure": "epochs", "trials": 2,
+             "common": ["stop.tolerance=0.4", "epochs=9", "tracking.runs=false"],
+             "rows": [{"name": name, "overrides": [f"data={name}"]} for name in ("xor", "parity")],
+             }  # fmt: skip
+    (tmp_path / "conf" / "study" / "s.yaml").write_text(yaml.safe_dump(study))
+    (command,) = re.findall("^Report: bpexp (.*)$", inside("-m", "+study=s").stdout, re.MULTILINE)
+    done = inside(*command.split())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "not ranked together" in done.stdout
+    (written,) = (tmp_path / "outputs" / "reports").rglob("*.html")
+    assert done.stdout.endswith(f"Written: {written.relative_to(tmp_path)}\n")
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    assert written.read_bytes() == (folder / "study.html").read_bytes()
+    refused = inside(*command.split(), "--measure", "x")
+    assert refused.returncode == 2
     bpexp.sweep(lr=[1, 2], epochs=5, backend="serial")
     assert "study" not in bpexp.report("latest").answer
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+class SeveralRankingsError(ConfigError):
+    """The runs of a report cannot be ranked together."""
+
+
 def check(
     grouped: Grouped, key: str, values: Sequence[str], objective: Objective, ranked_by: Objective
 ) -> None:
@@ -76,7 +80,7 @@ def check_one_ranking(grouped: Grouped, objective: Objective) -> None:
     """Check that all groups can be ranked together.
 
     Raises:
-        ConfigError: They are on different data, or have losses of different kinds.
+        SeveralRankingsError: They are on different data, or have losses of different kinds.
     """
     settings = _settings(grouped.groups[0].table.frame)
     decisive = [comparability.decisive_settings(one, objective) for one in settings]
@@ -86,7 +90,7 @@ def check_one_ranking(grouped: Grouped, objective: Objective) -> None:
     other = _alternative(grouped, decisive, objective)
     advice = f"--measure {other}, or " if other else ""
     why = comparability.why(decisive, objective)
-    raise ConfigError(f"{why}; add {advice}--only {found[0]} for a part of the runs.")
+    raise SeveralRankingsError(f"{why}; add {advice}--only {found[0]} for a part of the runs.")
 
 
 def _alternative(

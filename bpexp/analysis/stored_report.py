@@ -14,6 +14,7 @@ from bpexp.analysis import (
     race,
     study_verdicts,
 )
+from bpexp.analysis.comparability import SeveralRankingsError
 from bpexp.analysis.findings import Findings
 from bpexp.analysis.groups import Grouped, group
 from bpexp.analysis.lr_range import LrRange
@@ -104,8 +105,8 @@ def _of_one_sweep(archive: Archive, sweep: StoredSweep, options: ReportOptions) 
     title, environment = f"{parent.name} ({label})", _environment([parent])
     try:
         report = build(sweep.labeled(label), title, environment, files, options, find_race)
-    except ConfigError as error:
-        raise ConfigError(f"{error} {study}".rstrip()) from error
+    except SeveralRankingsError as error:
+        raise SeveralRankingsError(f"{error} {study}".rstrip()) from error
     findings = report.findings
     return replace(
         report,

@@ -9,6 +9,8 @@ from bpexp.tracking.reading import StoredRun
 
 TABLE = "study.csv"
 """The file of the parent run with the verdicts, see ``bpexp.studies.page``."""
+PAGE = "study.html"
+"""The file of the parent run with the page of the study."""
 MAX_NAMED = 12
 """Maximum number of rows whose verdicts are listed."""
 
@@ -28,6 +30,16 @@ def sentence(archive: Archive, parent: StoredRun) -> str:
         verdicts.append(f"{len(rows) - MAX_NAMED} more")
     return (
         "This sweep is a study, which compares its rows with published numbers; a report compares "
-        "them with each other. Verdicts of the study, explained in study.html among the files of "
-        f"the sweep: {'; '.join(verdicts)}."
+        f"them with each other. Verdicts of the study, explained in {PAGE} among the files of the "
+        f"sweep: {'; '.join(verdicts)}."
     )
+
+
+def page(archive: Archive, parent: StoredRun) -> dict[str, bytes]:
+    """The page of a study as a file by its name; none if the sweep is no study or has not ended.
+
+    Raises:
+        ConfigError: The page was altered.
+    """
+    content = checked_file(parent, archive, PAGE)
+    return {} if content is None else {PAGE: content}

@@ -1,11 +1,12 @@
 """``bpexp report``: compare the combinations of settings of a sweep, with intervals and plots."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from bpexp.analysis import stored_report, tables, words
+from bpexp.analysis import stored_report, study_verdicts, tables, words
+from bpexp.analysis.comparability import SeveralRankingsError
 from bpexp.analysis.objective_choice import ObjectiveChoice
 from bpexp.analysis.options import ReportOptions
 from bpexp.analysis.page import MAX_ROWS
@@ -27,7 +28,10 @@ PRINTED = 10
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the report, log it to its sweep, and print its answer."""
+    """Write the report, log it to its sweep, and print its answer; of a study write its page, too.
+
+    A study whose rows cannot be ranked together has only its page.
+    """
     options = _parser().parse_args(arguments)
     store = existing_store(options.uri)
     formats = options.format.split(",")
@@ -46,20 +50,29 @@ def main(arguments: Sequence[str]) -> None:
         only=_settings(options.only),
         detect=Difference.parse(options.detect) if options.detect is not None else None,
     )
-    if parents:
-        archive = Archive(reader, store, parents[0].experiment_id)
-        report = stored_report.of_sweeps(archive, parents, chosen)
-    else:
-        archive = Archive(reader, store, experiment_id(reader, store, options.experiment))
-        report = stored_report.of_experiment(archive, options.experiment, chosen)
     names = [file_name(run.short_id) for run in parents] or [file_name(options.experiment)]
     name = "-".join([*names, *map(file_name, options.only)])
-    folder = Path(options.o or Path("outputs") / "reports" / name)
-    _write(report, formats, folder)
-    out = console()
+    folder, out = Path(options.o or Path("outputs") / "reports" / name), console()
+    study: dict[str, bytes] = {}
+    try:
+        if parents:
+            archive = Archive(reader, store, parents[0].experiment_id)
+            if len(parents) == 1 and not chosen.only:
+                study = study_verdicts.page(archive, parents[0])
+            report = stored_report.of_sweeps(archive, parents, chosen)
+        else:
+            archive = Archive(reader, store, experiment_id(reader, store, options.experiment))
+            report = stored_report.of_experiment(archive, options.experiment, chosen)
+    except SeveralRankingsError as error:
+        if not study:
+            raise
+        _write(study, folder)
+        out.print(str(error), soft_wrap=True)
+        _print_written(study, folder, out)
+        return
+    _write({**report.files(formats), **study}, folder)
     _print(report, out)
-    written = ", ".join(str(folder / _file_of(name)) for name in formats)
-    out.print(f"Written: {written}", soft_wrap=True)
+    _print_written([*map(_file_of, formats), *study], folder, out)
     not_logged = _why_not_logged(parents, chosen, archive)
     if not_logged:
         out.print(not_logged)
@@ -156,8 +169,13 @@ def _settings(texts: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in (typed.partition("=") for typed in texts)}
 
 
-def _write(report: Report, formats: Sequence[str], folder: Path) -> None:
-    for name, content in report.files(formats).items():
+def _print_written(names: Iterable[str], folder: Path, out: Console) -> None:
+    written = ", ".join(str(folder / name) for name in names)
+    out.print(f"Written: {written}", soft_wrap=True)
+
+
+def _write(files: Mapping[str, bytes], folder: Path) -> None:
+    for name, content in files.items():
         try:
             output_directory.create((folder / name).parent)
             (folder / name).write_bytes(content)

@@ -138,8 +138,9 @@ class TerminalReporter:
             if n_pruned > 1:
                 which = f"the {n_pruned} pruned runs to their ends"
             self.say(f"Train {which}: {command} --pruned")
-        # A study prints its comparison; its rows are not combinations of one experiment.
         if result.plan.study is not None:
+            # Its report writes the page of the study, also if its rows are not ranked together.
+            self.say(f"Report: {store.report_command(parent)}")
             return
         for ranking in [one for one in result.rankings if one.runs][:MAX_PARTS]:
             only = f" --only {ranking.part}" if ranking.part else ""

@@ -7,9 +7,9 @@
 
 ``train`` trains one run without tracking it, ``sweep`` trains and tracks all combinations of
 settings, ``extend`` adds runs to a sweep, ``load_runs`` reads tracked runs, and ``report`` compares
-the settings of a sweep. The settings are those of the command line; ``bpexp --help`` lists them.
-What is wrong with one is raised as a ``ConfigError``, a ValueError. All of them are imported when
-they are used: workers and ``--help`` import this package, but need none of them.
+the combinations of a sweep. The settings are those of the command line; ``bpexp --help`` lists
+them. A wrong one raises a ``ConfigError``, a ValueError, that says what to change. The functions
+are imported when they are used, which keeps ``--help`` fast.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -177,6 +177,8 @@ def _suggestion(key: str, rule: str, value: str) -> str | None:
         return f"-m '{key}={networks}'"
     if key == "seeds" and re.fullmatch(r"[1-9]\d{0,8}", value):
         return f"'seed=range(0,{value})'"
+    if key == "search" and value.lower() == "grid":
+        return "lists such as lr=0.1,1 without search"
     if rule.startswith("one of "):
         near = checks.nearest(value.lower(), rule.removeprefix("one of ").split(", "))
         return near and f"{key}={near}"

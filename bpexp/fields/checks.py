@@ -364,6 +364,7 @@ SYNONYMS = {
     "mse": "half_squared", "meansquarederror": "half_squared", "squarederror": "half_squared",
     "logloss": "cross_entropy", "nll": "cross_entropy", "linear": "identity",
     "logistic": "sigmoid", "np": "numpy", "llvm": "compiled", "jit": "compiled",
+    "bayes": "tpe", "bayesian": "tpe", "optuna": "tpe", "evolution": "cma_es", "halton": "sobol",
     "acc": "accuracy", "loss": "final_loss", "valloss": "lowest_validation_loss",
     "validationloss": "lowest_validation_loss", "valacc": "validation_accuracy",
     "valaccuracy": "validation_accuracy", "testacc": "test_accuracy", "f1": "macro_f1",

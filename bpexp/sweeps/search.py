@@ -1,5 +1,6 @@
 """Searches as sweeps: from arguments to the first plan, and from a plan to its sampler."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from bpexp.sweeps import comparable
 from bpexp.sweeps.generations import Generations, train_config
 from bpexp.sweeps.plan import Plan, PlannedSearch, make_plan
 from bpexp.sweeps.rungs import pruned_epochs
-from bpexp.sweeps.samplers import lr_range, sweep_files
+from bpexp.sweeps.samplers import lr_range, sub_sweeps, sweep_files
 from bpexp.sweeps.samplers.search import SearchSampler
 from bpexp.sweeps.samplers.space import Space, parse
 from bpexp.sweeps.samplers.trials import Trial, best_of
@@ -52,6 +53,13 @@ class SearchGenerations(Generations):
 
 def settings_of(arguments: Sequence[str], composer: Composer) -> SearchConfig | None:
     """The settings of the search that the arguments ask for; None if they ask for none."""
+    for text in filter(sub_sweeps.is_union, arguments):
+        words = itertools.chain.from_iterable(map(sub_sweeps.words, sub_sweeps.parts(text)))
+        if any(group_of(word) == "search" for word in words):
+            raise ConfigError(
+                f"search must be the same for all runs of a sweep, got {text!r}; type it outside "
+                "of sub-sweeps, or start a sweep with each."
+            )
     own = [text for text in arguments if group_of(text) == "search"]
     if not own:
         return None

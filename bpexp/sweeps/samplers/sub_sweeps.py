@@ -45,7 +45,7 @@ def is_beyond_hydra(argument: str) -> bool:
     >>> [is_beyond_hydra(text) for text in ("lr=1,2", "data.target=a|b", "lr=1 | lr=2")]
     [False, False, True]
     """
-    return is_zip(argument) or _is_union(argument)
+    return is_zip(argument) or is_union(argument)
 
 
 def is_zip(argument: str) -> bool:
@@ -88,23 +88,24 @@ def check_separators(arguments: Sequence[str]) -> None:
     for argument in arguments:
         if argument.strip() == "|":
             raise ConfigError(f"{RULE}.")
-        if _is_union(argument) and any("|" in words(part) for part in parts(argument)):
+        if is_union(argument) and any("|" in words(part) for part in parts(argument)):
             raise ConfigError(f"A sub-sweep must have settings, got {argument!r}.")
 
 
 def has_union(arguments: Sequence[str]) -> bool:
     """Whether an argument has sub-sweeps, which may have jobs in common."""
-    return any(map(_is_union, arguments))
+    return any(map(is_union, arguments))
 
 
-def _is_union(argument: str) -> bool:
+def is_union(argument: str) -> bool:
+    """Whether an argument has several sub-sweeps."""
     return "|" in argument and len(parts(argument)) > 1
 
 
 def _without_unions(arguments: list[str], parse: Parse) -> Iterator[list[str]]:
     """Yield the arguments once for each sub-sweep."""
     for position, argument in enumerate(arguments):
-        if not _is_union(argument):
+        if not is_union(argument):
             continue
         for text in parts(argument):
             inner = words(text)
@@ -162,7 +163,7 @@ def replaced(arguments: Sequence[str], others: Sequence[str], parse: Parse) -> l
     keys = {key for names in axes(others, parse) for key in names}
     kept = []
     for argument in arguments:
-        if _is_union(argument):
+        if is_union(argument):
             inner = (replaced(words(part), others, parse) for part in parts(argument))
             kept.append(" | ".join(" ".join([*one, *others]) for one in inner))
         elif zipped := _ZIP.fullmatch(argument.strip()):

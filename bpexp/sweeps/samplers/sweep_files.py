@@ -62,7 +62,7 @@ def jobs(typed: Sequence[str], composer: Composer) -> list[list[str]]:
     names = [_unquoted(found[1]) for text in typed if (found := _TYPED.fullmatch(text))]
     if not names:
         return sub_sweeps.jobs(typed, composer.parse)
-    if len(names) > 1 or "," in names[0]:
+    if len(names) > 1 or re.search("[,|]", names[0]):
         raise ConfigError(
             f"sweep must be one name, got {', '.join(names)}; one file can have the sub-sweeps of "
             "several."

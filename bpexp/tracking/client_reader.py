@@ -54,13 +54,13 @@ class ClientReader:
         runs = [RetryPolicy().call(_run_if_any, self.client, run_id) for run_id in run_ids]
         return [_with_parts(run, parts) for run in runs if run is not None]
 
-    def matching(self, wanted: str, experiment: str) -> list[StoredRun]:
+    def matching(self, wanted: str, experiment_id: str) -> list[StoredRun]:
         """See ``RunReader.matching``."""
-        return matching(self, wanted, experiment)
+        return matching(self, wanted, experiment_id)
 
     def search(
         self,
-        experiment: str,
+        experiment_id: str,
         query: Query,
         parts: Parts = EVERYTHING,
         *,
@@ -70,7 +70,7 @@ class ClientReader:
         runs: Iterable[StoredRun] = (
             _with_parts(run, parts)
             for clauses in _clauses(query)
-            for run in self._search_pages(experiment, query, clauses, limit)
+            for run in self._search_pages(experiment_id, query, clauses, limit)
             if not (query.statuses and run.info.status not in query.statuses)
             if query.with_parents or run.data.tags.get(run_tags.KIND) != run_tags.SWEEP_KIND
         )
@@ -78,9 +78,9 @@ class ClientReader:
             runs = sorted(runs, key=lambda run: (-run.started, run.run_id))
         return islice(runs, limit)
 
-    def count(self, experiment: str, query: Query) -> int:
+    def count(self, experiment_id: str, query: Query) -> int:
         """See ``RunReader.count``."""
-        return sum(1 for _ in self.search(experiment, query, NO_PARTS))
+        return sum(1 for _ in self.search(experiment_id, query, NO_PARTS))
 
     def history(self, run_ids: Sequence[str], metric: str) -> Mapping[str, Sequence[Point]]:
         """See ``RunReader.history``."""
@@ -97,13 +97,13 @@ class ClientReader:
             }
 
     def _search_pages(
-        self, experiment: str, query: Query, clauses: Sequence[str], limit: int | None
+        self, experiment_id: str, query: Query, clauses: Sequence[str], limit: int | None
     ) -> Iterator[Run]:
         filter_string = " and ".join(filter(None, [query.filter_string, *clauses]))
         size = min(limit or _PAGE_SIZE, _PAGE_SIZE)
         stage = ViewType.DELETED_ONLY if query.are_deleted else ViewType.ACTIVE_ONLY
         search = partial(
-            self.client.search_runs, [experiment], filter_string, stage, max_results=size
+            self.client.search_runs, [experiment_id], filter_string, stage, max_results=size
         )
         return paging.items(partial(_search_page, search, query.filter_string), RetryPolicy())
 

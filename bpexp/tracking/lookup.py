@@ -92,7 +92,7 @@ def find(reader: RunReader, experiment: str, wanted: str, *, is_sweep: bool = Fa
 
     Args:
         reader: Reads the store.
-        experiment: The experiment to search first.
+        experiment: The name of the experiment to search first.
         wanted: The id of a run, the start of its id, its name, or ``latest``: the sweep or single
             run whose training started last, which may be an older sweep that was resumed.
         is_sweep: Whether a sweep is wanted: ``latest`` is then no single run, and messages say
@@ -133,12 +133,12 @@ def _check_not_deleted(reader: RunReader, wanted: str) -> None:
     if not wanted:
         return
     deleted = reader.experiments(are_deleted=True).values()
-    for number in [*reader.experiments().values(), *deleted]:
-        stages = (True, False) if number in deleted else (True,)
+    for found_id in [*reader.experiments().values(), *deleted]:
+        stages = (True, False) if found_id in deleted else (True,)
         for are_deleted in stages:
-            for run in reader.search(number, Query(are_deleted=are_deleted), NO_PARTS):
+            for run in reader.search(found_id, Query(are_deleted=are_deleted), NO_PARTS):
                 if run.name == wanted or run.run_id.startswith(wanted):
-                    raise _deleted_error(run, is_of_experiment=number in deleted)
+                    raise _deleted_error(run, is_of_experiment=found_id in deleted)
 
 
 def _is_deleted(reader: RunReader, run: StoredRun) -> bool:
@@ -160,16 +160,17 @@ def _deleted_error(run: StoredRun, *, is_of_experiment: bool) -> ConfigError:
     return ConfigError(f"{run.label}, or its experiment, is deleted; {advice}")
 
 
-def _name_of(experiment: str, experiments: Mapping[str, str]) -> str:
-    return next((name for name, number in experiments.items() if number == experiment), "")
+def _name_of(experiment_id: str, experiments: Mapping[str, str]) -> str:
+    """The name of an experiment; "" if it is not among some, which are given as ids by name."""
+    return next((name for name, found_id in experiments.items() if found_id == experiment_id), "")
 
 
 def _latest(reader: RunReader, experiment: str, *, is_sweep: bool) -> StoredRun:
     """The sweep of the run that started last, or that run itself if it is a single one."""
-    number = experiment_id(reader, experiment)
-    run = next(iter(reader.search(number, Query(), limit=1)), None)
+    found_id = experiment_id(reader, experiment)
+    run = next(iter(reader.search(found_id, Query(), limit=1)), None)
     if is_sweep and run is not None and not (run.is_sweep or run.parent):
-        runs = reader.search(number, Query(), NO_PARTS)
+        runs = reader.search(found_id, Query(), NO_PARTS)
         newest = next((one for one in runs if one.is_sweep or one.parent), None)
         run = None if newest is None else with_id(reader, newest.run_id)
     if run is None:
@@ -184,9 +185,9 @@ def _find_elsewhere(
     """The only matching run outside of ``experiment``."""
     matches = [
         FoundRun(name, run)
-        for name, number in experiments.items()
+        for name, found_id in experiments.items()
         if name != experiment
-        for run in reader.matching(wanted, number)
+        for run in reader.matching(wanted, found_id)
     ]
     if len(matches) > 1:
         names = list(dict.fromkeys(name for name, _ in matches))

@@ -57,13 +57,13 @@ class MemoryReader:
         """See ``RunReader.get``."""
         return [_with_parts(self._runs[key], parts) for key in run_ids if key in self._runs]
 
-    def matching(self, wanted: str, experiment: str) -> list[StoredRun]:
+    def matching(self, wanted: str, experiment_id: str) -> list[StoredRun]:
         """See ``RunReader.matching``."""
-        return matching(self, wanted, experiment)
+        return matching(self, wanted, experiment_id)
 
     def search(
         self,
-        experiment: str,
+        experiment_id: str,
         query: Query,
         parts: Parts = EVERYTHING,
         *,
@@ -75,13 +75,13 @@ class MemoryReader:
         found = (
             _with_parts(run, parts)
             for run in self._runs.values()
-            if run.experiment_id == experiment and _is_selected(run, query)
+            if run.experiment_id == experiment_id and _is_selected(run, query)
         )
         return islice(found, limit)
 
-    def count(self, experiment: str, query: Query) -> int:
+    def count(self, experiment_id: str, query: Query) -> int:
         """See ``RunReader.count``."""
-        return sum(1 for _ in self.search(experiment, query))
+        return sum(1 for _ in self.search(experiment_id, query))
 
     def history(self, run_ids: Sequence[str], metric: str) -> Mapping[str, Sequence[Point]]:
         """See ``RunReader.history``."""

@@ -154,11 +154,11 @@ def selected(values: Mapping[str, T], keys: Collection[str] | None) -> dict[str,
     return {key: value for key, value in values.items() if keys is None or key in keys}
 
 
-def matching(reader: "RunReader", wanted: str, experiment: str) -> list[StoredRun]:
+def matching(reader: "RunReader", wanted: str, experiment_id: str) -> list[StoredRun]:
     """``RunReader.matching`` by a search through all runs, for a reader without an index."""
     return [
         run
-        for run in reader.search(experiment, Query())
+        for run in reader.search(experiment_id, Query())
         if run.run_id.startswith(wanted) or run.name == wanted
     ]
 
@@ -214,12 +214,12 @@ class RunReader(Protocol):
         """
         ...
 
-    def matching(self, wanted: str, experiment: str) -> Sequence[StoredRun]:
+    def matching(self, wanted: str, experiment_id: str) -> Sequence[StoredRun]:
         """The runs of an experiment with an id that begins with ``wanted``, or with that name.
 
         Args:
             wanted: The beginning of an id, or a name; not empty.
-            experiment: Id of the experiment.
+            experiment_id: Id of the experiment.
 
         Returns:
             The runs with all their parts, the newest first.
@@ -228,7 +228,7 @@ class RunReader(Protocol):
 
     def search(
         self,
-        experiment: str,
+        experiment_id: str,
         query: Query,
         parts: Parts = EVERYTHING,
         *,
@@ -237,7 +237,7 @@ class RunReader(Protocol):
         """The runs that a query selects, the newest first.
 
         Args:
-            experiment: Id of the experiment.
+            experiment_id: Id of the experiment.
             query: Selects the runs.
             parts: What is read of each run.
             limit: Maximum number of runs.
@@ -247,7 +247,7 @@ class RunReader(Protocol):
         """
         ...
 
-    def count(self, experiment: str, query: Query) -> int:
+    def count(self, experiment_id: str, query: Query) -> int:
         """The number of runs that a query selects.
 
         Raises:

@@ -56,7 +56,7 @@ def frame(runs: Iterable[StoredRun]) -> pd.DataFrame:
 
 def sorted_runs(
     reader: RunReader,
-    experiment: str,
+    experiment_id: str,
     query: Query,
     key: str,
     parts: Parts,
@@ -66,7 +66,7 @@ def sorted_runs(
 
     Args:
         reader: Reads the store.
-        experiment: Id of the experiment.
+        experiment_id: Id of the experiment.
         query: Selects the runs.
         key: Name of a metric or dotted key of a setting. Settings are in ascending order, numbers
             before texts; runs without a value are last.
@@ -77,7 +77,7 @@ def sorted_runs(
         ConfigError: No run has such a metric or setting, or the filter is invalid.
     """
     only_key = Parts(params=(key,), tags=(), metrics=(key,), data=False)
-    found = list(reader.search(experiment, query, only_key))
+    found = list(reader.search(experiment_id, query, only_key))
     if not any(key in run.metrics or key in run.params for run in found):
         raise _no_such_key(reader, [run.run_id for run in found[:1]], key)
     descending = key in METRICS and METRICS[key].direction is Direction.MAXIMIZE

@@ -46,7 +46,7 @@ def experiments(connection: Connection, stage: str) -> dict[str, str]:
 
 
 def run_ids(
-    connection: Connection, experiment: int, query: Query, limit: int | None = None
+    connection: Connection, experiment_id: int, query: Query, limit: int | None = None
 ) -> list[str]:
     """The ids of the runs that a query selects, without its filter; the newest first."""
     conditions, values = _conditions(query)
@@ -54,21 +54,21 @@ def run_ids(
     rows = select(
         connection,
         f"run_uuid FROM runs WHERE {conditions} {_NEWEST_FIRST}{end}",
-        experiment=experiment, **values,
+        experiment=experiment_id, **values,
     )  # fmt: skip
     return [run_id for (run_id,) in rows]
 
 
-def count(connection: Connection, experiment: int, query: Query) -> int:
+def count(connection: Connection, experiment_id: int, query: Query) -> int:
     """The number of runs that a query selects, without its filter."""
     conditions, values = _conditions(query)
     ((n_runs,),) = select(
-        connection, f"count(*) FROM runs WHERE {conditions}", experiment=experiment, **values
+        connection, f"count(*) FROM runs WHERE {conditions}", experiment=experiment_id, **values
     )
     return int(n_runs)
 
 
-def matching_ids(connection: Connection, experiment: int, wanted: str) -> list[str]:
+def matching_ids(connection: Connection, experiment_id: int, wanted: str) -> list[str]:
     """The ids of the active runs with an id that begins with ``wanted``, or with that name."""
     same = "name = :wanted"
     values = {"wanted": wanted}
@@ -80,7 +80,7 @@ def matching_ids(connection: Connection, experiment: int, wanted: str) -> list[s
         connection,
         f"run_uuid FROM runs WHERE {same} AND experiment_id = :experiment "
         f"AND lifecycle_stage = 'active' {_NEWEST_FIRST}",
-        experiment=experiment, **values,
+        experiment=experiment_id, **values,
     )  # fmt: skip
     return [run_id for (run_id,) in rows]
 

@@ -32,13 +32,13 @@ class SqlReader:
         """See ``RunReader.get``."""
         return list(self._pages(run_ids, parts))
 
-    def matching(self, wanted: str, experiment: str) -> list[StoredRun]:
+    def matching(self, wanted: str, experiment_id: str) -> list[StoredRun]:
         """See ``RunReader.matching``."""
-        return self.get(self._database.read(sql_queries.matching_ids, int(experiment), wanted))
+        return self.get(self._database.read(sql_queries.matching_ids, int(experiment_id), wanted))
 
     def search(
         self,
-        experiment: str,
+        experiment_id: str,
         query: Query,
         parts: Parts = EVERYTHING,
         *,
@@ -46,16 +46,16 @@ class SqlReader:
     ) -> Iterator[StoredRun]:
         """See ``RunReader.search``."""
         if query.filter_string:
-            ids = self._filtered_ids(experiment, query)[:limit]
+            ids = self._filtered_ids(experiment_id, query)[:limit]
         else:
-            ids = self._database.read(sql_queries.run_ids, int(experiment), query, limit)
+            ids = self._database.read(sql_queries.run_ids, int(experiment_id), query, limit)
         return self._pages(ids, parts)
 
-    def count(self, experiment: str, query: Query) -> int:
+    def count(self, experiment_id: str, query: Query) -> int:
         """See ``RunReader.count``."""
         if query.filter_string:
-            return len(self._filtered_ids(experiment, query))
-        return self._database.read(sql_queries.count, int(experiment), query)
+            return len(self._filtered_ids(experiment_id, query))
+        return self._database.read(sql_queries.count, int(experiment_id), query)
 
     def history(self, run_ids: Sequence[str], metric: str) -> Mapping[str, Sequence[Point]]:
         """See ``RunReader.history``."""
@@ -69,17 +69,17 @@ class SqlReader:
         for start in range(0, len(ids), _PAGE_SIZE):
             yield from self._database.read(sql_queries.runs, ids[start : start + _PAGE_SIZE], parts)
 
-    def _filtered_ids(self, experiment: str, query: Query) -> list[str]:
+    def _filtered_ids(self, experiment_id: str, query: Query) -> list[str]:
         """The ids that a query with a filter selects, in MLflow's order."""
-        selected = self._database.read(sql_queries.run_ids, int(experiment), query)
-        filtered = self._database.read(_filtered_ids, int(experiment), query.filter_string)
+        selected = self._database.read(sql_queries.run_ids, int(experiment_id), query)
+        filtered = self._database.read(_filtered_ids, int(experiment_id), query.filter_string)
         return [run_id for run_id in selected if run_id in filtered]
 
 
-def _filtered_ids(connection: Connection, experiment: int, filter_string: str) -> set[str]:
+def _filtered_ids(connection: Connection, experiment_id: int, filter_string: str) -> set[str]:
     """The ids that a filter selects. Raises ConfigError for an invalid filter."""
     configure_mlflow()
     try:
-        return mlflow_internals.filtered_ids(connection, experiment, filter_string)
+        return mlflow_internals.filtered_ids(connection, experiment_id, filter_string)
     except ValueError as error:
         raise invalid_filter(filter_string, error) from error

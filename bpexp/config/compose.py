@@ -225,9 +225,9 @@ def compose_settings(settings: Mapping[str, Any], overrides: Sequence[str] = ())
     """Compose the configuration of one run from Python values.
 
     Args:
-        overrides: Overrides that apply first.
         settings: Values by key, with ``__`` for the dot (``data__bits=3``). The value of a
             group is the name of an option (``data="parity"``) or a dict with all its settings.
+        overrides: Overrides that apply first.
 
     Raises:
         ConfigError: An option does not exist, or a value is a list where one value is needed.

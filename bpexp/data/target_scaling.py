@@ -1,4 +1,4 @@
-"""Regression targets scaled for training, and figures scaled back to the units of the targets.
+"""Regression targets scaled for training, and results in the units of the targets.
 
 >>> import numpy as np
 >>> scaling = fit(np.array([[100.0], [300.0]]))

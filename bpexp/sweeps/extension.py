@@ -11,19 +11,16 @@ import json
 from collections.abc import Hashable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
 
 from hydra.core.override_parser.types import Override
 
 from bpexp.config import folds
-from bpexp.config.compose import Composer
+from bpexp.config.compose import Composer, Plain
 from bpexp.config.options import OPTION_GROUPS, key_of
 from bpexp.config.schema import TRAIN, TrainConfig, parse_train, plain, setting_of, unknown_key
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.plan import Plan
 from bpexp.sweeps.samplers import grid, sub_sweeps
-
-Plain = dict[str, Any]
 
 
 def extended_plan(plan: Plan, arguments: Sequence[str], composer: Composer) -> Plan:

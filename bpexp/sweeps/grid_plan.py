@@ -14,10 +14,8 @@ from typing import Any, NamedTuple
 
 from bpexp.config import folds
 from bpexp.sweeps import race
-from bpexp.sweeps.plan import Plan, check_different_runs, make_plan
+from bpexp.sweeps.plan import Plan, Values, check_different_runs, make_plan
 from bpexp.sweeps.samplers import grid, sweep_files
-
-Values = Mapping[str, Any]
 
 
 class GridPlan(NamedTuple):

@@ -5,7 +5,7 @@ from the jobs of the plan with the first seed.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,13 +15,11 @@ from bpexp.config.schema import TrainConfig, flatten, plain
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.generations import Generations, ScoresOf
 from bpexp.sweeps.job import Combination, Job, by_combination
-from bpexp.sweeps.plan import Plan, make_plan
+from bpexp.sweeps.plan import Plan, Values, make_plan
 from bpexp.sweeps.race_result import RacedCombination, RaceResult
 from bpexp.sweeps.ranking import sources_of
 from bpexp.sweeps.samplers.grid import check_count
 from bpexp.sweeps.samplers.racing import RacingSampler, center_of
-
-Values = Mapping[str, Any]
 
 
 @dataclass
@@ -34,7 +32,9 @@ class RaceGenerations(Generations):
     def of_plan(cls, plan: Plan) -> Self:
         """The generations of the race of a plan, new or stored."""
         runtime = plain(plan.runtime)
-        return cls(sampler_of(plan), lambda values: {**values, **runtime})
+        with_first_seed = [job.config for job in plan.jobs if job.config.seed == 0]
+        sampler = _sampler(plan, _combinations(with_first_seed))
+        return cls(sampler, lambda values: {**values, **runtime})
 
     def progress(self, plan: Plan) -> Sequence[str]:
         """See ``Generations.progress``."""
@@ -119,11 +119,6 @@ def _check_no_repetition(plan: Plan) -> None:
                 "seeds=auto needs runs that differ by their seed, but nothing is drawn from it for "
                 f"{first.name}; leave out {' or '.join([*own, 'seeds=auto'])}."
             )
-
-
-def sampler_of(plan: Plan) -> RacingSampler:
-    """A new sampler of the race of a plan."""
-    return _sampler(plan, _combinations([job.config for job in plan.jobs if job.config.seed == 0]))
 
 
 def _sampler(plan: Plan, combinations: Sequence[Sequence[Values]]) -> RacingSampler:

@@ -40,15 +40,44 @@ class SearchGenerations(Generations):
     @classmethod
     def of_plan(cls, plan: Plan, composer: Composer) -> Self:
         """The generations of the search of a plan, new or stored. Raises ConfigError."""
-        return cls(sampler_of(plan, composer), compose_like(plan, composer))
+        runtime = plain(plan.runtime)
+        return cls(
+            _sampler(plan, composer), lambda overrides: {**composer.compose(overrides), **runtime}
+        )
 
     def progress(self, plan: Plan) -> Sequence[str]:
         """See ``Generations.progress``."""
-        return (progress(self.trials(plan), plan),)
+        trials, objective = self.trials(plan), plan.objective
+        best = best_of(trials)
+        count = f"{len(trials)} of {plan.runtime.search.trials} trials"
+        if not math.isfinite(best.value):
+            return [f"{count}: no trial has a finite {objective.label} yet"]
+        # A run that did not converge counts all of its epochs.
+        if objective.is_time and best.value >= plan.jobs[0].config.epochs:
+            is_first = len(plan.generations) == 1
+            is_last = len(trials) == plan.runtime.search.trials
+            return [f"{count}: no run has converged yet{TIED if is_first or is_last else ''}"]
+        assert plan.search is not None
+        is_replicated = plan.search.n_replicates > 1
+        label = objective.center_label if is_replicated else objective.label
+        value, overrides = objective.as_measured(best.value), " ".join(best.overrides)
+        return [f"{count}: {objective.superlative} {label} {value:.6g} with {overrides}"]
 
     def trials(self, plan: Plan) -> Sequence[Trial]:
-        """See ``Generations.trials``."""
-        return with_pruned(self.sampler.trials, plan)
+        """The trials so far, with the epochs after which those that were pruned were stopped."""
+        assert plan.search is not None
+        stopped = pruned_epochs(plan.rungs)
+        epochs: dict[tuple[str, ...], int] = {}
+        first = 0
+        for trial in self.sampler.trials:
+            if not trial.is_repeated:
+                jobs = range(first, first + plan.search.n_replicates)
+                first = jobs.stop
+                epochs[trial.overrides] = max(stopped.get(index, 0) for index in jobs)
+        return [
+            replace(trial, pruned_at=epochs[trial.overrides] or None)
+            for trial in self.sampler.trials
+        ]
 
 
 def settings_of(arguments: Sequence[str], composer: Composer) -> SearchConfig | None:
@@ -126,56 +155,13 @@ def _check_one_ranking(
         raise comparable.not_together(plan.jobs, found, plan.objective, "a search")
 
 
-def sampler_of(plan: Plan, composer: Composer) -> SearchSampler:
+def _sampler(plan: Plan, composer: Composer) -> SearchSampler:
     """A new sampler of the search of a plan. Raises ConfigError if a package is missing."""
     assert plan.search is not None
     space = _space(plan.search.arguments, composer)
     # Every job of the first trial has this limit, in whatever order jobs are trained.
     horizon = plan.jobs[0].config.epochs
     return SearchSampler(space, plan.runtime.search, partial(_value, plan.objective, horizon))
-
-
-def compose_like(plan: Plan, composer: Composer) -> Callable[[Any], Mapping[str, Any]]:
-    """Return a function that composes proposed jobs, with the runtime settings of a plan."""
-    runtime = plain(plan.runtime)
-
-    def compose(overrides: Any) -> Mapping[str, Any]:
-        return {**composer.compose(overrides), **runtime}
-
-    return compose
-
-
-def with_pruned(trials: Sequence[Trial], plan: Plan) -> list[Trial]:
-    """The trials, with the epochs after which those that were pruned were stopped."""
-    assert plan.search is not None
-    stopped = pruned_epochs(plan.rungs)
-    epochs: dict[tuple[str, ...], int] = {}
-    first = 0
-    for trial in trials:
-        if not trial.is_repeated:
-            jobs = range(first, first + plan.search.n_replicates)
-            first = jobs.stop
-            epochs[trial.overrides] = max(stopped.get(index, 0) for index in jobs)
-    return [replace(trial, pruned_at=epochs[trial.overrides] or None) for trial in trials]
-
-
-def progress(trials: Sequence[Trial], plan: Plan) -> str:
-    """A sentence on the trials of a search so far."""
-    best = best_of(trials)
-    count = f"{len(trials)} of {plan.runtime.search.trials} trials"
-    if not math.isfinite(best.value):
-        return f"{count}: no trial has a finite {plan.objective.label} yet"
-    # A run that did not converge counts all of its epochs.
-    if plan.objective.is_time and best.value >= plan.jobs[0].config.epochs:
-        is_first_or_last = len(plan.generations) == 1 or len(trials) == plan.runtime.search.trials
-        return f"{count}: no run has converged yet{TIED if is_first_or_last else ''}"
-    value = plan.objective.as_measured(best.value)
-    assert plan.search is not None
-    is_replicated = plan.search.n_replicates > 1
-    label = plan.objective.center_label if is_replicated else plan.objective.label
-    return (
-        f"{count}: {plan.objective.superlative} {label} {value:.6g} with {' '.join(best.overrides)}"
-    )
 
 
 def _value(objective: Objective, horizon: int, scores: Sequence[float]) -> float:

@@ -39,8 +39,6 @@ from bpexp.runs.objective import Objective
 from bpexp.sweeps.samplers import betting
 from bpexp.typing import Array
 
-Values = Mapping[str, Any]
-
 
 class RaceEnd(StrEnum):
     """Why a race ended."""
@@ -192,7 +190,7 @@ class RacingSampler:
 
     def __init__(
         self,
-        combinations: Sequence[Sequence[Values]],
+        combinations: Sequence[Sequence[Mapping[str, Any]]],
         config: SeedsConfig,
         objective: Objective,
         horizon: float,

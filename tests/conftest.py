@@ -28,6 +28,7 @@ from warm import WarmServer
 
 from bpexp.cli import main
 from bpexp.config.paths import conf_dir
+from bpexp.tracking.relocation import relocate
 from bpexp.tracking.store import connect, get_or_create_experiment, locate
 
 pytest.register_assert_rewrite("contract", "reader_contract")
@@ -171,6 +172,22 @@ def put_store(tmp_path_factory):
 def a_store(put_store, tmp_path):
     """Puts an empty store into the folder in which the program starts."""
     put_store(tmp_path)
+
+
+@pytest.fixture
+def copy_store(tmp_path):
+    """Copies a folder with a store into the one in which the program starts; returns the store.
+
+    A module whose tests alter equal sweeps trains them once.
+    """
+
+    def copy(folder):
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+        store = locate(None, tmp_path, {})
+        relocate(store)
+        return store
+
+    return copy
 
 
 @pytest.fixture(autouse=True)

@@ -2,11 +2,12 @@
 
 import re
 import sqlite3
-from contextlib import closing
+from contextlib import chdir, closing
 from pathlib import Path
 
 import pytest
 
+import bpexp
 from bpexp.runs import record_digests
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.reading import Query
@@ -15,13 +16,22 @@ from bpexp.tracking.store import locate
 SETTINGS = ("lr=0.1,1", "epochs=4")
 
 
+@pytest.fixture(scope="module")
+def original(put_store, tmp_path_factory):
+    """A folder with two sweeps; the second one has another number of epochs."""
+    folder = tmp_path_factory.mktemp("original")
+    put_store(folder)
+    with chdir(folder):
+        Path("rows.csv").write_text("x1,x2\n0,1\n")
+        bpexp.sweep(*SETTINGS)
+        bpexp.sweep("lr=0.1,1", "epochs=5")
+    return folder
+
+
 @pytest.fixture
-def archive(inside, a_store, tmp_path):
-    """Two sweeps in the working directory; the second one has another number of epochs."""
-    Path("rows.csv").write_text("x1,x2\n0,1\n")
-    assert inside("-m", *SETTINGS).returncode == 0
-    assert inside("-m", "lr=0.1,1", "epochs=5").returncode == 0
-    return open_archive(locate(None, tmp_path, {}), "bpexp")
+def archive(original, copy_store, inside):
+    """The two sweeps in the working directory."""
+    return open_archive(copy_store(original), "bpexp")
 
 
 @pytest.fixture

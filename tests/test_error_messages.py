@@ -338,7 +338,7 @@ def test_a_sweep_from_python_gets_the_hints_of_the_command_line(arguments, setti
 
 
 @pytest.mark.usefixtures("a_store")
-def test_a_run_of_another_experiment_is_found(inside, tmp_path):
+def test_a_run_of_another_experiment_is_found(inside, a_store):
     assert inside("seed=1", "epochs=5", "tracking.experiment=other").returncode == 0
     (run,) = bpexp.load_runs(experiment="other").run_id
     for wanted in (run, run[:8], "xor lr=0.1 hidden=2 seed=1"):

@@ -1,6 +1,7 @@
 """The plan, configuration and environment of a sweep are checked before they are used."""
 
 import gzip
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,24 @@ from bpexp.sweeps.sweep_integrity import file_problems
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.factory import open_tracker
 from bpexp.tracking.reading import FINISHED
-from bpexp.tracking.store import locate
 
-SETTINGS = ["-m", "lr=0.1,1", "epochs=4", "engine=numpy", "n_jobs=1"]
+SETTINGS = ["lr=0.1,1", "epochs=4", "engine=numpy", "n_jobs=1"]
+
+
+@pytest.fixture(scope="module")
+def original(put_store, tmp_path_factory):
+    """A folder with a sweep of two runs."""
+    folder = tmp_path_factory.mktemp("original")
+    put_store(folder)
+    with chdir(folder):
+        bpexp.sweep(*SETTINGS)
+    return folder
 
 
 @pytest.fixture
-def archive(a_store, inside, tmp_path):
-    """A sweep of two runs in the working directory."""
-    done = inside(*SETTINGS)
-    assert done.returncode == 0, done.stderr
-    return open_archive(locate(None, tmp_path, {}), "bpexp")
+def archive(original, copy_store, inside):
+    """The sweep in the working directory."""
+    return open_archive(copy_store(original), "bpexp")
 
 
 @pytest.fixture
@@ -95,7 +103,7 @@ def test_an_altered_plan_is_not_used(inside, archive, sweep, alter):
     assert identical == "2 of 2 runs identical to the bit; 1 sweep altered."
     assert altered.startswith(f"altered: {sweep.label}: plan.jsonl.gz was altered")
     assert archive.get(sweep.run_id).status == "FINISHED"
-    done = inside(*SETTINGS, "reuse=true")
+    done = inside("-m", *SETTINGS, "reuse=true")
     assert done.returncode == 0, done.stderr
     assert len(archive.search(FINISHED)) == 2
 

@@ -94,5 +94,6 @@ def test_an_error_in_a_worker_ends_the_iteration(archive, ids, in_processes):
         list(map_pages(refuse_the_last_run, archive, ids))
 
 
+@pytest.mark.slow
 def test_pages_of_a_worker_that_died_are_read_in_this_process(archive, ids, in_processes):
     assert list(map_pages(end_the_worker, archive, ids)) == ids

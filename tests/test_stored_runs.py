@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import chdir, closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -25,12 +25,21 @@ from bpexp.tracking.reading import FINISHED, Query, StoredRun
 from bpexp.tracking.store import locate
 
 
+@pytest.fixture(scope="module")
+def original(put_store, tmp_path_factory):
+    """A folder with a sweep of four runs."""
+    folder = tmp_path_factory.mktemp("original")
+    put_store(folder)
+    with chdir(folder):
+        bpexp.sweep(lr=[0.1, 10.0], seed=range(2), epochs=4, engine="numpy")
+    return folder
+
+
 @pytest.fixture
-def archive(a_store, tmp_path, monkeypatch):
-    """A sweep of four runs in the working directory."""
+def archive(original, copy_store, tmp_path, monkeypatch):
+    """The sweep in the working directory."""
     monkeypatch.chdir(tmp_path)
-    bpexp.sweep(lr=[0.1, 10.0], seed=range(2), epochs=4, engine="numpy")
-    return open_archive(locate(None, tmp_path, {}), "bpexp")
+    return open_archive(copy_store(original), "bpexp")
 
 
 @pytest.fixture
@@ -460,8 +469,8 @@ def test_a_report_draws_no_surfaces_over_data_that_have_changed(inside):
     surfaces = []
     for content in (table, table.replace("0,1,1", "5,1,1")):
         Path("t.csv").write_text(content)
-        assert inside("report", "latest", "-o", "report", "--format", "svg").returncode == 0
-        surfaces.append(Path("report/figures/surfaces.svg").exists())
+        assert inside("report", "latest", "-o", "report", "--format", "md").returncode == 0
+        surfaces.append(Path("report/figures/surfaces.png").exists())
         shutil.rmtree("report")
     assert surfaces == [True, False]
 

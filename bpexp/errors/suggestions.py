@@ -204,8 +204,8 @@ def _number(key: str, value: str) -> str | None:
     duration = re.fullmatch(rf"{_DECIMAL}\s*([A-Za-z]+)", value)
     if duration and key.endswith("seconds") and duration[2].lower() in _SECONDS:
         return f"{key}={float(duration[1]) * _SECONDS[duration[2].lower()]:.12g}"
-    sides = [side for side in re.split(r"\s*\|\s*", value) if side]
-    if "|" in value and all(re.fullmatch(_DECIMAL, side) for side in sides):
+    sides = [side for side in re.split(r"\s*[|,]\s*", value) if side]
+    if re.search("[|,]", value) and all(re.fullmatch(_DECIMAL, side) for side in sides):
         return f"-m {key}={','.join(sides)}"
     for pattern, number in _NUMBERS:
         match = re.fullmatch(pattern, value)

@@ -153,6 +153,9 @@ def _explain_one(text: str) -> str | None:
     is_free = _is_text(key) and not value.startswith(tuple("\u2018\u201c\u201e\u00ab"))
     if plain != text and not is_free and "=" in plain and _is_valid(plain):
         return f"{text} has typographic characters: type {shlex.quote(plain)}"
+    compact = re.sub(r"\s*([=,])\s*", r"\1", text.strip())
+    if key != key.strip() and compact.partition("=")[0] in keys() and _is_valid(compact):
+        return f"{SYNTAX_RULE}: type {shlex.quote(compact)}"
     if not equals:
         return None if text.startswith("~") and _is_valid(text) else _explain_word_in_list(text)
     if not value and _takes_value(key):

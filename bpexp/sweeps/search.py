@@ -123,6 +123,8 @@ def first_plan(
     """
     if any(map(sweep_files.is_sweep_file, arguments)):
         raise ConfigError("A search takes no file of sub-sweeps; type what is searched instead.")
+    if any(group_of(text) == "study" for text in arguments):
+        raise ConfigError("A study lists its settings; leave out search, or +study.")
     arguments = _with_default(arguments, settings)
     space = _space(arguments, composer)
     plan = make_plan(compose(SearchSampler(space, settings).ask()), arguments)

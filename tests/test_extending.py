@@ -287,7 +287,7 @@ def test_a_sweep_is_tracked_reported_and_reproduced(inside):
     assert files["figures/hits.png"].startswith(b"\x89PNG")
     assert "![Mean share of hits of each group.](figures/hits.png)" in files["report.md"].decode()
 
-    children = [run for run in archive().search() if not run.is_sweep]
+    children = [run.run_id for run in archive().search() if not run.is_sweep]
     for engine in ("numpy", "compiled"):
         verdicts = list(verify(archive(), children, engine, 1))
         assert [verdict.finding for verdict in verdicts] == [Finding.IDENTICAL] * 6

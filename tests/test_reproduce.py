@@ -22,6 +22,7 @@ from bpexp.nn.arithmetic import VERSION
 from bpexp.reproduce import compare
 from bpexp.runs import identity, record_digests
 from bpexp.runs.ulp import max_ulp_distance
+from bpexp.sweeps import stored_pages
 from bpexp.sweeps.executors.local import LocalExecutor
 
 
@@ -470,3 +471,16 @@ def test_npz_files_are_read_without_unpickling(here, run):
     assert status == 1
     assert "losses.npz of run" in out
     assert "allow_pickle=False" in out
+
+
+@pytest.mark.slow
+def test_worker_processes_find_the_same_as_this_process(here, run, monkeypatch):
+    run_id = one(2).info.run_id
+    artifact(run_id, "weights.npz").write_bytes(b"")
+    alone = run("reproduce", "--all")
+    monkeypatch.setattr(stored_pages, "MIN_RUNS", 1)
+    monkeypatch.setattr(stored_pages, "PAGE_SIZE", 2)
+    monkeypatch.setattr(stored_pages, "count_workers", lambda n_jobs: 2)
+    assert run("reproduce", "--all") == alone
+    assert alone[0] == 1
+    assert "4 of 5 runs identical to the bit, 1 altered." in alone[1]

@@ -2,10 +2,13 @@
 
 import os
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 import bpexp
+from bpexp.data import DATA_SOURCES, DataConfig
+from bpexp.nn.activations import ACTIVATIONS
 from bpexp.sweeps import stored_pages
 from bpexp.sweeps.executors import processes as worker_processes
 from bpexp.sweeps.stored_pages import map_pages
@@ -15,6 +18,10 @@ from bpexp.tracking.retry import TrackingError
 from bpexp.tracking.store import locate
 
 PARENT = os.getpid()
+
+
+class MyConfig(DataConfig):
+    """The settings of a data set of another package."""
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +94,18 @@ def test_results_that_wait_are_few():
 
 def test_few_runs_are_read_in_this_process(archive, ids):
     assert list(map_pages(processes, archive, ids)) == [PARENT]
+
+
+@pytest.mark.parametrize(
+    ("registry", "added"),
+    [
+        (ACTIVATIONS, replace(ACTIVATIONS["tanh"], name="mine")),
+        (DATA_SOURCES, replace(DATA_SOURCES["xor"], name="mine", config=MyConfig)),
+    ],
+)
+def test_what_was_registered_is_known(archive, ids, in_processes, monkeypatch, registry, added):
+    monkeypatch.setattr(registry, "_records", {**registry, "mine": added})
+    assert list(map_pages(processes, archive, ids)) == [PARENT] * 3
 
 
 def test_an_error_in_a_worker_ends_the_iteration(archive, ids, in_processes):

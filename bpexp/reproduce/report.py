@@ -16,25 +16,22 @@ from bpexp.reproduce.verify import (
     verify,
 )
 from bpexp.runs import run_tags
-from bpexp.sweeps import integrity, sweep_integrity
+from bpexp.sweeps import sweep_integrity
 from bpexp.tracking.archive import Archive
-from bpexp.tracking.reading import FINISHED, NO_PARTS, Parts, Query, StoredRun
+from bpexp.tracking.reading import FINISHED, NO_PARTS, Query, StoredRun
 
 _SWEEPS = Query(tags={run_tags.KIND: run_tags.SWEEP_KIND})
 MAX_LISTED = 20
 """Runs of each finding that are described; the others are only counted."""
 
 
-def select_runs(
-    archive: Archive, named: Sequence[StoredRun], parts: Parts = integrity.TO_CHECK
-) -> Iterator[StoredRun]:
-    """The finished runs that a user means; they are read page by page.
+def select_runs(archive: Archive, named: Sequence[StoredRun]) -> Iterator[tuple[str | None, str]]:
+    """The id of the sweep and that of the run of each finished run that a user means.
 
     Args:
         archive: The experiment.
         named: Runs of it; a sweep stands for its finished runs. Empty for all finished runs of the
             experiment.
-        parts: What is read of the runs of a sweep.
 
     Raises:
         ConfigError: A run has not finished.
@@ -42,15 +39,15 @@ def select_runs(
     for run in named:
         if not run.is_sweep and run.status != "FINISHED":
             raise ConfigError(f"RUN must have finished, got {run.label}, which is {run.status}.")
-    search = partial(archive.reader.search, archive.experiment_id, parts=parts)
+    search = partial(archive.reader.search, archive.experiment_id, parts=NO_PARTS)
     if not named:
-        yield from search(FINISHED)
+        yield from ((run.parent, run.run_id) for run in search(FINISHED))
     seen: set[str] = set()
     for run in named:
         for child in search(replace(FINISHED, sweep=run.run_id)) if run.is_sweep else [run]:
             if child.run_id not in seen:
                 seen.add(child.run_id)
-                yield child
+                yield child.parent, child.run_id
 
 
 def reproduce(
@@ -83,11 +80,11 @@ def reproduce(
                 f"that there is nothing to compare them with; bpexp verify {sweep.short_id} "
                 "checks its tables."
             )
-    runs = list(select_runs(archive, named))
-    if not runs:
+    run_ids = list(select_runs(archive, named))
+    if not run_ids:
         raise ConfigError("There are no finished runs to reproduce.")
-    of_runs = _show_verdicts(verify(archive, runs, engine, n_jobs), archive, show)
-    run_ids = [(run.parent, run.run_id) for run in runs]
+    verdicts = verify(archive, [run_id for _, run_id in run_ids], engine, n_jobs)
+    of_runs = _show_verdicts(verdicts, archive, show)
     of_sweeps = _show_verdicts(_check_sweeps(archive, named, run_ids), archive, show)
     of_sweeps.pop(Finding.UNTRACKED, 0)
     show(_summary(of_runs, "identical to the bit", of_sweeps))
@@ -110,7 +107,7 @@ def verify_stored(
     Raises:
         ConfigError: There are no runs, and no sweeps that have stored none.
     """
-    run_ids = [(run.parent, run.run_id) for run in select_runs(archive, named, NO_PARTS)]
+    run_ids = list(select_runs(archive, named))
     checked = check_stored(archive, [run_id for _, run_id in run_ids])
     of_runs = _show_verdicts(checked, archive, show)
     of_sweeps = _show_verdicts(_check_sweeps(archive, named, run_ids), archive, show)
@@ -130,7 +127,7 @@ def _check_sweeps(
     Args:
         archive: The experiment.
         named: Runs and sweeps of it; empty for all.
-        run_ids: The id of the sweep and that of the run of each run that ``select_runs`` finds.
+        run_ids: The result of ``select_runs``.
     """
     finished: defaultdict[str | None, set[str]] = defaultdict(set)
     for sweep, run_id in run_ids:

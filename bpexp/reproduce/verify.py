@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
 from itertools import chain
 
 from bpexp.fields.checks import ConfigError
@@ -17,7 +18,7 @@ from bpexp.sweeps.executors.local import LocalExecutor
 from bpexp.sweeps.integrity import status_problem
 from bpexp.sweeps.job import Job, JobResult
 from bpexp.sweeps.run_record import digests_of
-from bpexp.sweeps.stored_pages import map_pages
+from bpexp.sweeps.stored_pages import PAGE_SIZE, count_processes, map_pages
 from bpexp.tracking import logged_curves
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.logged_curves import Curves
@@ -27,7 +28,7 @@ from bpexp.tracking.stored_results import config_of, losses_of, result_of
 from bpexp.tracking.unreadable import HiddenFileError, UnreadableRunError
 
 _TO_CHECK = replace(integrity.TO_CHECK, params=None)
-"""What ``check_stored`` needs of each run."""
+"""What is needed of each run."""
 _UNTRACKED = (
     "The tables and pictures match their digests, and the plan its data. The results in the tables "
     "cannot be checked: the losses, predictions and weights of the runs are not stored "
@@ -83,21 +84,32 @@ def check_stored(archive: Archive, run_ids: Sequence[str]) -> Iterator[Verdict]:
 
 def _check_page(archive: Archive, run_ids: Sequence[str]) -> list[Verdict]:
     """``check_stored`` for the runs that are read together."""
-    runs = archive.reader.get(run_ids, _TO_CHECK)
-    return [
-        _check(run, curves, archive)
-        for run, curves in chain.from_iterable(logged_curves.pages(archive.reader, runs))
-    ]
+    return [_only_named(verdict) for verdict in _check_each(archive, run_ids)]
+
+
+def _only_named(verdict: Verdict) -> Verdict:
+    """The verdict on an intact run without other parts of it, to be sent to another process."""
+    if verdict.finding is not Finding.IDENTICAL:
+        return verdict
+    run = verdict.run
+    return replace(verdict, run=StoredRun(run.run_id, run.name, run.status))
+
+
+def _check_each(archive: Archive, run_ids: Sequence[str]) -> Iterator[Verdict]:
+    """See ``check_stored``; the runs have no parameters any more."""
+    for start in range(0, len(run_ids), PAGE_SIZE):
+        runs = archive.reader.get(run_ids[start : start + PAGE_SIZE], _TO_CHECK)
+        for run, curves in chain.from_iterable(logged_curves.pages(archive.reader, runs)):
+            yield _check(run, curves, archive)
 
 
 def _check(run: StoredRun, curves: Curves, archive: Archive) -> Verdict:
-    # Other parts of the run are not needed any more, and would be sent between processes.
-    named = StoredRun(run.run_id, run.name, run.status)
+    read = replace(run, params={})
     try:
         altered = integrity.problems_by_digests(run, archive, curves)
     except (UnreadableRunError, HiddenFileError) as error:
-        return Verdict(named, Finding.UNREADABLE, str(error))
-    return Verdict(named, Finding.ALTERED if altered else Finding.IDENTICAL, " ".join(altered))
+        return Verdict(read, Finding.UNREADABLE, str(error))
+    return Verdict(read, Finding.ALTERED if altered else Finding.IDENTICAL, " ".join(altered))
 
 
 def check_sweeps(
@@ -178,38 +190,48 @@ class _Repeat:
     Attributes:
         job: Its job.
         until: The epoch after which it was stopped; None if it was trained to its end.
-        stored: The stored runs that it is compared with: all of its identity.
+        checked: The verdicts of ``check_stored`` on the stored runs that it is compared with: all
+            of its identity.
     """
 
     job: Job
     until: int | None
-    stored: list[StoredRun] = field(default_factory=list)
+    checked: list[Verdict] = field(default_factory=list)
 
 
-def verify(
-    archive: Archive, runs: Sequence[StoredRun], engine: str, n_jobs: int
-) -> Iterator[Verdict]:
+def verify(archive: Archive, run_ids: Sequence[str], engine: str, n_jobs: int) -> Iterator[Verdict]:
     """Check runs against their digests, train them again and compare.
 
-    Runs with equal identities are trained once.
+    Runs with equal identities are trained once. If there are so many that several processes take
+    turns with their pages, those of one page are.
 
     Args:
         archive: Where the runs are stored.
-        runs: Finished runs.
+        run_ids: Ids of finished runs.
         engine: Engine to train with; ``auto`` chooses the fastest.
         n_jobs: Number of workers, -1 for all processors.
 
     Yields:
         A verdict on each run, in the order in which they are ready.
     """
-    checked = {
-        verdict.run.run_id: verdict
-        for verdict in check_stored(archive, [run.run_id for run in runs])
-    }
+    if count_processes(archive, len(run_ids), n_jobs) == 1:
+        return _verify(archive, run_ids, engine, n_jobs)
+    return map_pages(partial(_verify_page, engine=engine), archive, run_ids, n_jobs)
+
+
+def _verify_page(archive: Archive, run_ids: Sequence[str], engine: str) -> list[Verdict]:
+    """``verify`` in one of several processes."""
+    return [_only_named(verdict) for verdict in _verify(archive, run_ids, engine, n_jobs=1)]
+
+
+def _verify(
+    archive: Archive, run_ids: Sequence[str], engine: str, n_jobs: int
+) -> Iterator[Verdict]:
     repeats: dict[tuple[str, int | None], _Repeat] = {}
-    for run in runs:
-        if checked[run.run_id].finding is Finding.UNREADABLE:
-            yield replace(checked[run.run_id], run=run)
+    for checked in _check_each(archive, run_ids):
+        run = checked.run
+        if checked.finding is Finding.UNREADABLE:
+            yield checked
             continue
         try:
             config, dataset = config_of(run, archive)
@@ -220,7 +242,7 @@ def verify(
             key = identity.of_run(config, dataset), until
             if key not in repeats:
                 repeats[key] = _Repeat(Job(len(repeats), run.name, config, dataset), until)
-            repeats[key].stored.append(run)
+            repeats[key].checked.append(checked)
     by_index = {repeat.job.index: repeat for repeat in repeats.values()}
     by_end: dict[int | None, list[Job]] = {}
     for repeat in repeats.values():
@@ -233,8 +255,8 @@ def verify(
         ]
         for results in executor.map(batches):
             for one in results:
-                for run in by_index[one.job.index].stored:
-                    yield _judge(run, one, archive, checked[run.run_id])
+                for checked in by_index[one.job.index].checked:
+                    yield _judge(checked, one, archive)
 
 
 def _pruned_at(run: StoredRun, archive: Archive) -> int | None:
@@ -248,16 +270,15 @@ def _pruned_at(run: StoredRun, archive: Archive) -> int | None:
         return max(1, int(run.metrics.get("epochs_run", 1)))
 
 
-def _judge(run: StoredRun, trained: JobResult, archive: Archive, checked: Verdict) -> Verdict:
+def _judge(checked: Verdict, trained: JobResult, archive: Archive) -> Verdict:
     """Compare a stored run with the same run trained again.
 
     Args:
-        run: The stored run.
+        checked: The verdict of ``check_stored`` on the run.
         trained: The result of the new training.
         archive: Where the run is stored.
-        checked: The verdict of ``check_stored``.
     """
-    job, result = trained.job, trained.result
+    run, job, result = checked.run, trained.job, trained.result
     if isinstance(result, Failure):
         reason = f"training failed: {result.reason}."
         return Verdict(run, Finding.DIFFERENT, reason)

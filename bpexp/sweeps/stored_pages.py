@@ -5,7 +5,8 @@ from contextlib import closing, suppress
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
-from bpexp.sweeps.executors import processes
+from bpexp.data import DATA_SOURCES
+from bpexp.sweeps.executors import extensions, processes
 from bpexp.sweeps.executors.local import count_workers
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.factory import open_reader
@@ -22,8 +23,27 @@ MIN_RUNS = 20_000
 """Fewer runs are not worth the two seconds of processor time that each process takes to start."""
 
 
+def count_processes(archive: Archive, n_runs: int, n_jobs: int = -1) -> int:
+    """How many processes ``map_pages`` starts; 1 if it calls the function in this one.
+
+    Args:
+        archive: Where the runs are stored.
+        n_runs: How many runs there are.
+        n_jobs: The limit, as for the setting ``n_jobs``.
+    """
+    if n_runs < MIN_RUNS or not archive.can_be_opened_again or _is_extended():
+        return 1
+    return min(count_workers(n_jobs), processes.count_that_fit())
+
+
+def _is_extended() -> bool:
+    """Whether other packages have registered anything, which a worker process does not know."""
+    modules = [source.config.__module__ for source in DATA_SOURCES.values()]
+    return any(extensions.added()) or not all(name.startswith("bpexp.") for name in modules)
+
+
 def map_pages(
-    function: Callable[[Archive, Ids], list[T]], archive: Archive, run_ids: Ids
+    function: Callable[[Archive, Ids], list[T]], archive: Archive, run_ids: Ids, n_jobs: int = -1
 ) -> Iterator[T]:
     """The results of a function of pages of runs, in the order of the runs.
 
@@ -33,14 +53,15 @@ def map_pages(
         archive: Where the runs are stored; a process opens it again if the reader is not MLflow's
             client, whose import takes seconds.
         run_ids: The ids.
+        n_jobs: The largest number of processes, as for the setting ``n_jobs``.
 
     Raises:
         Exception: What the function raised.
     """
     pages = [run_ids[start : start + PAGE_SIZE] for start in range(0, len(run_ids), PAGE_SIZE)]
-    n_processes = min(count_workers(-1), processes.count_that_fit())
+    n_processes = count_processes(archive, len(run_ids), n_jobs)
     n_done = 0
-    if len(run_ids) >= MIN_RUNS and n_processes > 1 and archive.can_be_opened_again:
+    if n_processes > 1:
         calls = (_Call(function, archive.store, archive.experiment_id, page) for page in pages)
         # Without processes, or if one dies, this process goes on.
         with (

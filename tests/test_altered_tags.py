@@ -205,6 +205,14 @@ def test_a_metric_with_a_new_digest_is_not_blamed_on_the_table(inside, archive, 
 def test_an_altered_single_run_says_what_to_type(inside, a_store, tmp_path):
     assert inside("lr=0.7", "epochs=4", "seed=77").returncode == 0
     (run,) = open_archive(locate(None, tmp_path, {}), "bpexp").search()
-    Path("outputs", "artifacts", run.run_id, "artifacts", "weights.npz").write_bytes(b"")
-    done = inside("explain", run.run_id)
-    assert "bpexp lr=0.7 epochs=4 seed=77 trains it again" in done.stderr
+    weights = Path("outputs", "artifacts", run.run_id, "artifacts", "weights.npz")
+    weights.write_bytes(b"")
+    commands = (["explain", run.run_id], ["report"], ["bundle", run.run_id, "-o", "run.zip"])
+    for command in commands:
+        done = inside(*command)
+        assert done.returncode == 2
+        assert "bpexp lr=0.7 epochs=4 seed=77 trains it again" in done.stderr
+    weights.unlink()
+    weights.mkdir()
+    for command in commands:
+        assert "bpexp lr=0.7 epochs=4 seed=77 trains it again" in inside(*command).stderr

@@ -70,8 +70,8 @@ ALTERATIONS = [edit, truncate, empty, Path.unlink]
     ("name", "advice"),
     [
         ("plan.jsonl.gz", "start the sweep again with reuse=true"),
-        ("config.yaml", "delete it and type bpexp resume"),
-        ("environment.json", "delete it and type bpexp resume"),
+        ("config.yaml", "type bpexp resume {} to go on without it"),
+        ("environment.json", "type bpexp resume {} to go on without it"),
         ("results.csv", "bpexp resume {} writes it again"),
     ],
 )
@@ -83,6 +83,8 @@ def test_an_altered_file_is_named_and_not_bundled(inside, sweep, alter, name, ad
     assert line.startswith(f"altered: {sweep.label}: ")
     assert name in line
     assert advice.format(sweep.short_id) in line
+    says_delete = alter is not Path.unlink and "without it" in advice
+    assert ("delete it" in line) == says_delete
     assert summary == "2 of 2 runs match their digests; 1 sweep altered."
     done = inside("bundle", sweep.run_id, "-o", "sweep.zip")
     assert (done.returncode, name in done.stderr) == (2, True)

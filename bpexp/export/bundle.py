@@ -212,7 +212,9 @@ def _pack(archive: Archive, runs: Sequence[StoredRun]) -> _Page:
 
 def _files(archive: Archive, run: StoredRun) -> _Files:
     """The artifacts of a run that are part of a bundle."""
-    names = [name for name in archive.files(run) if bundle.ARTIFACT.fullmatch(name)]
+    sizes = archive.files(run)
+    # A folder in place of a file is reported as a missing file.
+    names = [name for name in sizes if bundle.ARTIFACT.fullmatch(name) and sizes[name] is not None]
     return {name: archive.file(run, name) for name in names}
 
 

@@ -17,7 +17,7 @@ _ADVICE = {
     "links the runs that are stored",
     **dict.fromkeys(
         ("config.yaml", "environment.json", "git.diff"),
-        "restore it from a backup, or delete it and type bpexp resume {sweep} to go on without it",
+        "restore it from a backup, or {delete}type bpexp resume {sweep} to go on without it",
     ),
 }
 """What to do about a file that a sweep has from its start."""
@@ -52,7 +52,8 @@ def file_problems(sweep: StoredRun, archive: Archive) -> list[str]:
         try:
             content = archive.file(sweep, name)
         except UnreadableRunError as error:
-            found.append(f"{str(error).rstrip('.')}; {_advice(sweep, name)}.")
+            advice = _advice(sweep, name, is_missing=name not in archive.files(sweep))
+            found.append(f"{str(error).rstrip('.')}; {advice}.")
         else:
             if not is_recorded(sweep, archive, name, content):
                 found.append(f"{name} {_altered(sweep, name)}")
@@ -133,8 +134,9 @@ def _altered(sweep: StoredRun, name: str) -> str:
     return f"was altered: it does not match its digest; {_advice(sweep, name)}."
 
 
-def _advice(sweep: StoredRun, name: str) -> str:
-    return _ADVICE.get(name, _WRITTEN_AGAIN).format(sweep=sweep.short_id)
+def _advice(sweep: StoredRun, name: str, *, is_missing: bool = False) -> str:
+    delete = "" if is_missing else "delete it and "
+    return _ADVICE.get(name, _WRITTEN_AGAIN).format(sweep=sweep.short_id, delete=delete)
 
 
 def table_rows(sweep: StoredRun, archive: Archive) -> list[tuple[str, str]]:

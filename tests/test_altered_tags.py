@@ -148,6 +148,18 @@ def test_a_run_with_altered_parameters_is_not_used(inside, sweep, run, statement
     check_mended(inside, sweep, uses(sweep))
 
 
+def test_a_run_with_another_outcome_is_altered_for_commands_on_its_network(inside, run):
+    set_tag(run, "bpexp.outcome", "failed")
+    commands = [["predict", run.run_id, "rows.csv"], ["export", run.run_id]]
+    check_refused(inside, commands, "is altered: .*bpexp resume")
+
+
+def test_files_are_not_blamed_for_damaged_digests_of_a_sweep(inside, sweep):
+    set_tag(sweep, "bpexp.digests", "{}")
+    commands = [["show", sweep.run_id], ["resume", sweep.run_id], ["report", sweep.run_id]]
+    check_refused(inside, commands, "The tag bpexp.digests was altered")
+
+
 @pytest.mark.parametrize("status", ["FAILED", "RUNNING"])
 def test_a_finished_run_with_another_status_is_named(inside, sweep, run, status):
     execute(f"UPDATE runs SET status = '{status}' WHERE 1", run.run_id)

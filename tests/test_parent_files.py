@@ -200,3 +200,18 @@ def test_no_digest_depends_on_how_a_sweep_ended(archive, sweep):
     tracker.update_run(sweep.run_id, {"bpexp.outcome": "interrupted"})
     assert file_problems(archive.get(sweep.run_id), archive) == []
     assert bpexp.report("latest").answer
+
+
+def test_altered_tables_say_what_to_type_and_do_not_end_reproduce(inside, sweep):
+    truncate(artifact(sweep, "results.csv"))
+    done = inside("reproduce", sweep.run_id)
+    assert (done.returncode, done.stderr) == (1, "")
+    altered, identical = done.stdout.splitlines()
+    assert "results.csv was altered" in altered
+    assert identical == "2 of 2 runs identical to the bit; 1 sweep altered."
+    truncate(artifact(sweep, "results.parquet"))
+    done = inside("report", sweep.run_id)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"bpexp resume {sweep.short_id} writes it again" in done.stderr
+    assert inside("resume", sweep.run_id).returncode == 0
+    assert inside("verify", sweep.run_id).returncode == 0

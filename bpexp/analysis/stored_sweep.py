@@ -45,6 +45,7 @@ class StoredSweep:
             ConfigError: The table, or a run, is not as it was written.
         """
         query = Query(sweep=parent.run_id, with_parents=False)
+        sweep_integrity.checked_file(parent, archive, file_names.RESULTS_PARQUET)
         table = run_tables.results_table(archive, parent)
         if table is None:
             table = table_of(archive, parent.experiment_id, query)
@@ -55,7 +56,6 @@ class StoredSweep:
                 )
             return cls(parent, table, is_ordered=False)._with_untrained(archive, len(table))
         compared = metric_differences.ComparedTable(table)
-        sweep_integrity.checked_file(parent, archive, file_names.RESULTS_PARQUET)
         stored = set()
         for run in _checked(archive, parent.experiment_id, query, _METRICS):
             # The table matches its digest, so that the run must be another one.

@@ -21,10 +21,10 @@ def check_has_network(run: StoredRun, archive: Archive, purpose: str) -> None:
     Raises:
         ConfigError: It has none, or its artifacts are not those that it wrote.
     """
+    integrity.check_intact(run, archive)
     outcome = run.outcome or "not a run of bpexp"
     if outcome not in (Outcome.COMPLETED, Outcome.CONVERGED, Outcome.STALLED, Outcome.PRUNED):
         raise ConfigError(f"The run has no trained network to {purpose}: it is {outcome}.")
-    integrity.check_intact(run, archive)
 
 
 def read_predictor(run: StoredRun, archive: Archive) -> Predictor:

@@ -17,6 +17,7 @@ from bpexp.reproduce.verify import (
 )
 from bpexp.runs import run_tags
 from bpexp.sweeps import sweep_integrity
+from bpexp.sweeps.sweep_integrity import AlteredFileError
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import FINISHED, NO_PARTS, Query, StoredRun
 
@@ -73,8 +74,15 @@ def reproduce(
     Raises:
         ConfigError: There are no runs, or a sweep has stored none.
     """
+    altered: AlteredFileError | None = None
     for sweep in [run for run in named if run.is_sweep]:
-        if sweep_integrity.are_untracked(sweep_integrity.table_rows(sweep, archive)):
+        try:
+            rows = sweep_integrity.table_rows(sweep, archive)
+        except AlteredFileError as error:
+            # It is reported after the runs, if there are any.
+            altered = error
+            continue
+        if sweep_integrity.are_untracked(rows):
             raise ConfigError(
                 f"The runs of {sweep.label} were not tracked one by one (tracking.runs=false), so "
                 f"that there is nothing to compare them with; bpexp verify {sweep.short_id} "
@@ -82,7 +90,7 @@ def reproduce(
             )
     run_ids = list(select_runs(archive, named))
     if not run_ids:
-        raise ConfigError("There are no finished runs to reproduce.")
+        raise altered or ConfigError("There are no finished runs to reproduce.")
     verdicts = verify(archive, [run_id for _, run_id in run_ids], engine, n_jobs)
     of_runs = _show_verdicts(verdicts, archive, show)
     of_sweeps = _show_verdicts(_check_sweeps(archive, named, run_ids), archive, show)

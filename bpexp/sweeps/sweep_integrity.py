@@ -105,6 +105,8 @@ def checked_file(sweep: StoredRun, archive: Archive, name: str) -> bytes | None:
 
 def check_file(sweep: StoredRun, archive: Archive, name: str, content: bytes) -> None:
     """Raise AlteredFileError if a file of the parent run of a sweep does not match its digest."""
+    if _lacks_digests(sweep):
+        check_tags(sweep)
     if not is_recorded(sweep, archive, name, content):
         raise AlteredFileError(f"{name} of {sweep.label} {_altered(sweep, name)}")
 

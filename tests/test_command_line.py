@@ -201,7 +201,7 @@ def test_a_process_with_bad_input_prints_one_sentence(bpexp, tmp_path, arguments
         (["hidden=0"], "hidden must be a width of at least 1 or a list of such widths, got 0."),
         (["epochs=1.5"], "epochs must be a whole number in 1..1000000000, got 1.5."),
         (["data=iri"], "data must be one of"),
-        (["data=file"], "data.path must be given."),
+        (["data=file"], "data.path and data.target must be given; type data.path=PATH"),
         (["data=file", "data.path=missing.csv", "data.target=y"], "file, got 'missing.csv'"),
         (["-m", "seed=1,2", "data=xor,iris", "model.output=softmax"], "at least two outputs"),
         (["-m", "lr=1,0.1,0"], "got 0."),

@@ -291,7 +291,7 @@ def test_the_quotes_that_are_suggested_give_the_value_that_was_typed(value):
 
 @pytest.mark.parametrize(
     "message",
-    ["lr must be a finite number above 0, got 'fast'.", "epochs must be given.",
+    ["lr must be a finite number above 0, got 'fast'.", "epochs must be given; type epochs=EPOCHS.",
      "engine must be one of auto, numpy, compiled, got 'gpu'."],
 )  # fmt: skip
 def test_nothing_is_suggested_where_nothing_can_be_guessed(message):

@@ -409,6 +409,16 @@ def _build(config: type[T], values: object, prefix: str) -> T:
     for key in values:
         if key not in declared.parts:
             raise unknown_key(f"{prefix}{key}")
+    # OmegaConf writes "???" for a value that must be given.
+    lacking = [
+        name
+        for name, one in declared.parts.items()
+        if one is not None and _is_lacking(values.get(name, one.default))
+    ]
+    if lacking:
+        keys = " and ".join(f"{prefix}{name}" for name in lacking)
+        typed = " ".join(f"{prefix}{name}={name.upper()}" for name in lacking)
+        raise ConfigError(f"{keys} must be given; type {typed}.")
     checked: dict[str, Any] = {}
     for name, one in declared.parts.items():
         if one is None:
@@ -416,9 +426,6 @@ def _build(config: type[T], values: object, prefix: str) -> T:
                 checked[name] = _build_group(name, values[name])
             elif name not in declared.optional_groups:
                 raise ConfigError(f"{name} must be given.")
-        # OmegaConf writes "???" for a value that must be given.
-        elif _is_lacking(values.get(name, one.default)):
-            raise ConfigError(f"{prefix}{name} must be given.")
         elif name in values:
             checked[name] = one.rule(prefix + name, values[name])
     return config(**checked)

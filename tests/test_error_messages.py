@@ -125,7 +125,7 @@ VALUES = [
     ("'lr=\"0.1\"'", 1, ["got '0.1'; type lr=0.1."]),
     ("'hidden=\"[3, 2]\"'", 1, ["got '[3, 2]'; type 'hidden=[3,2]'."]),
     ("lr=0.1+0.2j", 1, ["lr must be a finite number above 0, got '0.1+0.2j'."]),
-    ("'seed=range(0,3)'", 1, ["to sweep over them type bpexp -m 'seed=range(0,3)'."]),
+    ("'seed=range(0,3)'", 1, ["has several values; to sweep over them add -m."]),
     ("-m 'lr=[0.1,1]'", 1, ["got [0.1, 1]; type -m lr=0.1,1."]),
     ("-m 'lr=0.1|1'", 1, ["got '0.1|1'; type -m lr=0.1,1."]),
     ("-m lr=1,2 seeds=10", 1, ["seeds must be auto, got 10; type 'seed=range(0,10)'."]),

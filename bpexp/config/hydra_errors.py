@@ -66,11 +66,6 @@ def number_with_comma(key: str, value: str) -> str | None:
     return None
 
 
-def _sweep_without_m(override: str) -> str:
-    key = override.partition("=")[0]
-    return f"{key} has several values; to sweep over them type bpexp -m '{override}'."
-
-
 def _exists(key: str, override: str) -> str:
     return f"{key} exists already; type {override} without the +."
 
@@ -81,7 +76,10 @@ _PATTERNS: Sequence[tuple[str, Callable[..., str]]] = (
         r"Error merging override ([\w.]+)=([^\n]*)",
         "{0} must be a group of settings, such as {0}.KEY=VALUE, got {1}.".format,
     ),
-    (r"Sweep parameters '(.*?)' requires --multirun", _sweep_without_m),
+    (
+        r"Sweep parameters '(.*?)' requires --multirun",
+        "{0!r} has several values; to sweep over them add -m.".format,
+    ),
     (r"Could not override '([^']+)'", _unknown_key),
     (
         r"Could not (?:find|load) '([^']*)'.?\s+Available options in '([^']+)':(.*?)Config",

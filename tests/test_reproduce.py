@@ -108,7 +108,10 @@ def test_the_report_names_the_first_different_epoch_and_the_distance(here, run):
         ('{"_target_": "os.system", "seed": 1}', "_target_ is not a key of the configuration"),
         ("[]", "The stored configuration must be a mapping, got []."),
         ("{", "The stored configuration is not valid JSON."),
-        ('{"seed": 1e400}', "seed must be a whole number in 0..4294967295, got inf."),
+        (
+            '{"seed": 1e400, "lr": 0.2, "epochs": 60, "hidden": [2]}',
+            "seed must be a whole number in 0..4294967295, got inf.",
+        ),
         (
             '{"data":{"name":"xor"},"epochs":60,"hidden":[2],"lr":0.2,"model":{},'
             '"optimizer":{"name":"gradient_descent"},"schedule":{"name":"constant"},'

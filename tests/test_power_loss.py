@@ -26,7 +26,7 @@ def run(*program):
 @contextlib.contextmanager
 def mounted(image, folder):
     """Mount the file system in ``image`` at ``folder``; skips the test if that is impossible."""
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     done = run("mount", "-o", "loop", image, folder)
     if done.returncode:
         pytest.skip(f"did NOT run: no file system can be mounted ({done.stderr.strip()})")
@@ -85,7 +85,8 @@ def test_a_sweep_is_resumed_after_a_power_loss(image, tmp_path, at):
         sweep = Halted(disk, *SWEEP, "engine=numpy", "n_jobs=1", at=at)
         shutil.copyfile(image, after)
         sweep.kill()
-    with mounted(after, tmp_path / "left") as left:
+    # At the same place: in another folder a store must be relocated first.
+    with mounted(after, tmp_path / "disk") as left:
         (parent,) = [run for run in runs_of(left) if run.is_sweep]
         if at == "tracked":
             assert results(left)

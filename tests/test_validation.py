@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from read_back import client_of
 
 import bpexp
+from bpexp.config.compose import compose_settings
 from bpexp.data import load
 from bpexp.data.proben1 import Proben1Config
 from bpexp.data.registry import DataConfig
@@ -16,7 +17,9 @@ from bpexp.fields.checks import ConfigError
 from bpexp.nn.arithmetic import EXACT
 from bpexp.nn.mlp import forward
 from bpexp.nn.network import Network
+from bpexp.runs import metrics
 from bpexp.runs.result import Outcome
+from bpexp.sweeps.plan import make_plan
 
 IRIS = {"data": {"name": "iris", "validation_fraction": 0.3, "standardize": True}, "hidden": 3}
 SMALL = {**IRIS, "model": {"init_low": -1.0, "init_high": 1.0}, "epochs": 60, "lr": 0.1}
@@ -65,6 +68,21 @@ def test_the_result_has_the_weights_with_the_lowest_validation_loss():
     right = (result.predictions.argmax(axis=1) == classes).mean()
     assert result.metrics["accuracy"] == pytest.approx(right)
     assert "last_epoch_loss" not in bpexp.train(epochs=3).metrics
+
+
+@pytest.mark.parametrize("validation_fraction", [0.0, 0.3])
+@pytest.mark.parametrize("test_fraction", [0.0, 0.2])
+def test_the_metrics_that_objectives_are_checked_with_are_those_of_runs(
+    validation_fraction, test_fraction
+):
+    data = {**IRIS["data"], "validation_fraction": validation_fraction}
+    data["test_fraction"] = test_fraction
+    result = bpexp.train(**{**SMALL, "data": data, "epochs": 2})
+    assert metrics.of_dataset(load(DataConfig(**data))) == list(result.metrics)
+    if validation_fraction:
+        settings = {**SMALL, "data": data, "objective": "last_epoch_loss"}
+        plan = make_plan([compose_settings(settings)])
+        assert plan.objective.metric == "last_epoch_loss"
 
 
 def stopping_epoch(

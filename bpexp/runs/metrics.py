@@ -256,6 +256,7 @@ def of_dataset(dataset: Dataset) -> list[str]:
     result = TrainResult(
         Outcome.COMPLETED, np.zeros(1), dataset.Y, (), (),
         Validation(np.ones(1, np.int64), np.zeros(1)) if n_validation else None,
+        kept_loss=0.0 if n_validation else None,
     )  # fmt: skip
     has_test = len(dataset.X_test) > 0
     evaluation = Evaluation(

@@ -19,6 +19,7 @@ from bpexp.config.compose import compose_settings
 from bpexp.config.schema import parse
 from bpexp.data import columns, load, plain_text, preparation, text_files, tiles
 from bpexp.data.file_settings import FileConfig
+from bpexp.data.tabular import read_table
 from bpexp.data.text_files import _exact_floats
 from bpexp.fields.checks import ConfigError
 
@@ -476,6 +477,16 @@ def test_the_case_of_a_files_ending_does_not_matter(tmp_path):
         2,
         1,
     )
+    # The configuration of a text file says nothing about other files.
+    config = FileConfig(name="file", path="t.csv", target=("y",), separator=";")
+    columns = {"a": np.array([1.0, 3.0]), "y": np.array([2.0, 4.0])}
+    pq.write_table(pa.table(columns), tmp_path / "NEW.PARQUET")
+    np.savez(tmp_path / "new", **columns)
+    (tmp_path / "new.npz").rename(tmp_path / "NEW.NPZ")
+    for name in ("NEW.PARQUET", "NEW.NPZ"):
+        assert read_table(str(tmp_path / name), config).to_dict("list") == {
+            "a": [1, 3], "y": [2, 4],
+        }  # fmt: skip
 
 
 # Whole tables against pandas.

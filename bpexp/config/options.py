@@ -78,7 +78,7 @@ def unknown_option(group: str, name: str, names: Sequence[str]) -> ConfigError:
         )
     rule = f"{group} must be one of {', '.join(names)}, got {name!r}"
     near = OTHER_NAMES.get(name.lower()) or nearest(name, names)
-    is_path = PurePath(name).suffix in TABLES or "/" in name
+    is_path = PurePath(name).suffix.lower() in TABLES or "/" in name
     if near in names and not is_path:
         return ConfigError(f"{rule}; did you mean {group}={near}?")
     if group == "data":

@@ -25,11 +25,16 @@ from bpexp.typing import Array
 
 MAX_CLASSES = 4096
 """Upper limit of the classes of a target column; each class is an output."""
-
-
-AS_CLASSES = "add data.task=classification to make each value a class"
 MANY_LABELS = 20
 """Number of labels from which a column of mostly different texts is no target by default."""
+AS_CLASSES = "add data.task=classification to make each value a class"
+"""What to type where the values of a target may be meant as labels."""
+INDEX_NAMES = ("index", "level_0", "id", "row", "rownames", "row.names", "row_names")
+"""Names, in lower case, under which other programs write the numbers of rows."""
+_UNNAMED = re.compile(r"Unnamed: [0-9]+")
+"""The names that pandas gives to columns without a name."""
+_BINARY = (".parquet", ".npz")
+"""Endings, in lower case, of files that have no settings of text files."""
 
 
 def load(config: FileConfig) -> Table:
@@ -79,7 +84,7 @@ def read_table(path: str, config: DataConfig) -> pd.DataFrame:
     Raises:
         ConfigError: The file cannot be read.
     """
-    is_text = Path(path).suffix not in (".parquet", ".npz")
+    is_text = Path(path).suffix.lower() not in _BINARY
     given = {name: getattr(config, name) for name in SETTINGS if hasattr(config, name)}
     form = FileConfig(name="file", path=path, target=("",), **(given if is_text else {}))
     return _frame(TextReader(form, lambda name: True), path)
@@ -216,7 +221,7 @@ def _reader(text_reader: TextReader, path: str) -> Callable[[BinaryIO], pd.DataF
             f"data.path must end in {', '.join(SUFFIXES)}, .csv.gz, .csv.bz2, .csv.xz, .zip, "
             f".parquet or .npz, got {path!r}."
         )
-    if suffix in (".parquet", ".npz"):
+    if suffix in _BINARY:
         for name in SETTINGS:
             if getattr(text_reader.config, name) != getattr(FileConfig, name):
                 raise ConfigError(f"data.{name} must go with a text file, got {path!r}.")
@@ -322,10 +327,6 @@ def _input_columns(names: Sequence[str], config: FileConfig) -> tuple[str, ...]:
     return inputs
 
 
-INDEX_NAMES = ("index", "level_0", "id", "row", "rownames", "row.names", "row_names")
-"""Names, in lower case, under which other programs write the numbers of rows."""
-
-
 def _check_no_index(frame: pd.DataFrame, inputs: Sequence[str], config: FileConfig) -> None:
     """Refuse an input that counts the rows by its values and its name, unless it is asked for."""
     for name in inputs if config.inputs is None else ():
@@ -358,9 +359,6 @@ def _without_header(names: Sequence[str]) -> str:
     if sum(is_number) * 2 <= len(names) or names == [str(place) for place in range(len(names))]:
         return ""
     return "; if the first line is no header, add data.header=false"
-
-
-_UNNAMED = re.compile(r"Unnamed: [0-9]+")
 
 
 def _listed(names: Sequence[str]) -> str:

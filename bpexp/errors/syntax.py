@@ -241,7 +241,7 @@ def _explain_word_in_list(text: str) -> str:
         return f"{text} is a command and comes first: bpexp {text}"
     if text in keys():
         return f"{text} has no value; type {text}=VALUE"
-    if PurePath(text).suffix in TABLES:
+    if PurePath(text).suffix.lower() in TABLES:
         return f"for your own table type data=file data.path={text} data.target=COLUMN"
     return f"{text!r} has no key; {SYNTAX_RULE}, such as lr=0.1 (bpexp --help lists the keys)"
 

@@ -94,6 +94,28 @@ def test_complete_separation_gives_the_smallest_p_value():
     assert permutation.smallest_p(3, 3, is_paired=False) == pytest.approx(0.1)
 
 
+@given(group, group)
+def test_no_p_value_is_below_the_smallest_one(a, b):
+    smallest = permutation.smallest_p(len(a), len(b), is_paired=False)
+    for test in (permutation.rank_sum_test, permutation.mean_test):
+        assert test(a, b) >= smallest * (1.0 - 1e-12)
+
+
+def test_unequal_groups_may_have_one_assignment_that_is_the_most_extreme():
+    skewed = np.array([100.0, 101.0, 102.0]), np.array([1.0, 2.0, 3.0, 4.0])
+    tied = np.array([1.0, 2.0, 3.0]), np.full(4, np.inf)
+    assert all_labels(np.concatenate(skewed), 3) == pytest.approx(1 / 35)
+    assert permutation.smallest_p(3, 4, is_paired=False) == pytest.approx(1 / 35)
+    assert permutation.mean_test(*skewed) == pytest.approx(1 / 35)
+    assert permutation.rank_sum_test(*tied) == pytest.approx(1 / 35)
+
+
+def test_the_smallest_p_value_of_large_groups_is_a_number():
+    # C(1200, 600) is larger than any float.
+    assert permutation.smallest_p(600, 600, is_paired=False) == 0.0
+    assert permutation.combined([0.0, 0.0]) == 0.0
+
+
 def test_an_infinite_score_ranks_above_every_other():
     a, b = np.array([1.0, 2.0, 3.0]), np.array([4.0, np.inf, np.inf])
     assert permutation.rank_sum_test(a, b) == pytest.approx(0.1)

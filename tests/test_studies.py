@@ -557,6 +557,20 @@ def test_the_studies_in_conf_are_valid(file):
             {"measure": ["epochs", "updates"], "rows": [{"name": "a", "published": {"n": 1}}]},
             "study.rows\\[0\\].published.n is not a key",
         ),
+        (
+            {
+                "measure": "unconverged",
+                "rows": [{"name": "a", "published": {"n": 25, "mean": 24}}],
+            },
+            "study.rows\\[0\\].published.mean must be a share from 0 to 1, got 24",
+        ),
+        (
+            {
+                "measure": ["epochs", "unconverged"],
+                "rows": [{"name": "a", "published": {"unconverged": {"n": 25, "mean": -0.1}}}],
+            },
+            "published.unconverged.mean must be a share from 0 to 1, got -0.1",
+        ),
     ],
 )
 def test_an_invalid_study_raises_an_error_that_names_the_key(change, message):

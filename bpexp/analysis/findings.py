@@ -110,6 +110,7 @@ class Comparison:
         direction: 1 if the test statistic is in favor of ``a``, -1 if it is in favor of ``b``. The
             ranks may favor the group that has the worse median. 0 if it favors neither, or if the
             statistics of several sources contradict each other, which is no evidence (p = 1).
+        smallest_p: A lower bound of the p-values that the test can give with these numbers of runs.
         p_adjusted: ``p`` corrected for several comparisons.
     """
 
@@ -126,6 +127,7 @@ class Comparison:
     sd: float
     p: float
     direction: int
+    smallest_p: float
     p_adjusted: float
 
     @property
@@ -152,16 +154,6 @@ class Comparison:
     def degrees_of_freedom(self) -> int:
         """Of the standard deviation."""
         return self.n_pairs - 1 if self.n_pairs else sum(self.n_independent) - 2
-
-    @property
-    def smallest_p(self) -> float:
-        """The smallest p-value that the test can give with these numbers of runs."""
-        if len(self.n_units) < 2 and not self.n_pairs:
-            return permutation.smallest_p(*self.n_independent, is_paired=False)
-        is_paired = bool(self.n_pairs)
-        return permutation.combined([
-            permutation.smallest_p(n, n, is_paired=is_paired) for n in self.n_units.values()
-        ])  # fmt: skip
 
     @property
     def smallest_unit(self) -> str:
@@ -433,6 +425,7 @@ class _Compared(NamedTuple):
     sd: float
     p: float
     direction: int
+    smallest_p: float
 
 
 def _paired(
@@ -469,7 +462,10 @@ def _paired(
         sd=_sd(of_smallest_unit) if np.isfinite([x, y]).all() else math.nan,
         p=p,
         direction=direction,
-    )
+        smallest_p=permutation.combined([
+            permutation.smallest_p(unit.n, unit.n, is_paired=True) for unit in units
+        ]),
+    )  # fmt: skip
 
 
 def _unpaired(
@@ -516,7 +512,11 @@ def _unpaired(
         sd=_sd(*min(tested.values(), key=lambda results: min(map(len, results)))),
         p=p,
         direction=direction,
-    )
+        smallest_p=permutation.combined([
+            permutation.smallest_p(*map(len, results), is_paired=False)
+            for results in tested.values()
+        ]),
+    )  # fmt: skip
 
 
 def _lead(x: Array, y: Array, objective: Objective) -> float:

@@ -105,14 +105,20 @@ def mean_test(a: Array, b: Array) -> float:
 
 
 def smallest_p(n: int, m: int, *, is_paired: bool) -> float:
-    """The smallest two-sided p-value that these tests can give.
+    """A lower bound of the two-sided p-values that these tests can give.
+
+    If all signs of the pairs or the labels of two equal groups are exchanged, the statistic is as
+    far from its expectation on the other side. Groups of different sizes have no such counterpart:
+    with ties or skewed scores, the observed assignment may be the only one that is as extreme.
 
     Args:
         n: Replicates of the first group, or the number of pairs.
         m: Replicates of the second group.
         is_paired: Whether the replicates are pairs.
     """
-    return min(1.0, 0.5 ** (n - 1) if is_paired else 2.0 / math.comb(n + m, n))
+    if is_paired:
+        return min(1.0, 0.5 ** (n - 1))
+    return min(1.0, (2 if n == m else 1) / math.comb(n + m, n))
 
 
 def replicates_needed(n_comparisons: int, *, is_paired: bool, n_sources: int = 1) -> int:
@@ -146,7 +152,8 @@ def combined(p_values: Sequence[float]) -> float:
     z = norm.isf(np.array(p_values) / 2.0)
     if not z.all():
         return 1.0
-    return float(2.0 * norm.sf(np.sum(z**-2.0) ** -0.5))
+    with np.errstate(divide="ignore"):  # p-values that are 0 in floating point
+        return float(2.0 * norm.sf(np.sum(z**-2.0) ** -0.5))
 
 
 def _on_grid(values: Array, grid: int) -> Any:

@@ -234,16 +234,18 @@ def _published(key: str, value: object, measures: Sequence[str]) -> dict[str, Pu
     if value is None:
         return {}
     if len(measures) == 1:
-        return {measures[0]: _published_result(key, value)}
+        return {measures[0]: _published_result(key, value, measures[0])}
     if not isinstance(value, Mapping):
         raise ConfigError(f"{key} must be a group of measures, got {value!r}.")
     for name in value:
         if name not in measures:
             raise checks.unknown(f"{key}.{name}", [f"{key}.{measure}" for measure in measures])
-    return {name: _published_result(f"{key}.{name}", result) for name, result in value.items()}
+    return {
+        name: _published_result(f"{key}.{name}", result, name) for name, result in value.items()
+    }
 
 
-def _published_result(key: str, value: object) -> Published:
+def _published_result(key: str, value: object, measure: str) -> Published:
     given = _mapping(key, value, Published)
 
     def number(name: str) -> float | None:
@@ -255,9 +257,12 @@ def _published_result(key: str, value: object) -> Published:
         raise ConfigError(
             f"{key}.converged must be a share above 0 and at most 1, got {converged:g}."
         )
+    mean = checks.Real()(f"{key}.mean", given.get("mean"))
+    if MEASURES[measure].is_share and not 0.0 <= mean <= 1.0:
+        raise ConfigError(f"{key}.mean must be a share from 0 to 1, got {mean:g}.")
     return Published(
         n=checks.Integer(1)(f"{key}.n", given.get("n")),
-        mean=checks.Real()(f"{key}.mean", given.get("mean")),
+        mean=mean,
         sd=checks.Optional(checks.Real(0.0))(f"{key}.sd", given.get("sd")),
         median=number("median"),
         min=number("min"),

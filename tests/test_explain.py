@@ -1,6 +1,8 @@
 """The page on one training step: its numbers and its formats."""
 
+import itertools
 import math
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 import bpexp
 from bpexp.cli import explain
 from bpexp.config.compose import compose
+from bpexp.config.replicates import OWN_SEEDS
 from bpexp.data import load
 from bpexp.explain.page import page
 from bpexp.explain.step import compute_step
@@ -139,6 +142,44 @@ def test_the_page_states_where_the_update_is_not_the_gradient(capsys):
     assert "e(d) = ln((1 + d) / (1 − d)), within ±17." in text
     assert "e(d) is 0 where |d| < 0.1." in text
     assert "the update direction is not the gradient of E" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "total"),
+    [
+        ((), "Σ (a − y) a"),
+        (("model.error=arctanh",), "Σ e(a − y) a"),
+        (("model.dead_zone=0.1",), "Σ e(a − y) a"),
+    ],
+)
+def test_the_sum_of_softmax_outputs_has_the_errors_of_its_numbers(settings, total):
+    config = configured("data=iris", "model=classifier", "model.loss=half_squared", *settings)
+    step = compute_step(config, 1)
+    lines = [
+        line for block in page(step, load(config.data), digits(17)).blocks
+        if isinstance(block, Equations) for line in block.lines
+        if line[0] == "δ⁽²⁾₁"
+    ]  # fmt: skip
+    assert len(lines) == 1
+    assert total in lines[0][1]
+
+
+def test_the_page_states_the_learning_rate_of_the_schedule_and_its_division(capsys):
+    settings = ("schedule=step", "schedule.every=2", "schedule.factor=0.5", "lr=0.2")
+    schedule, division = "the schedule makes η = 0.1.", "η is divided by the number of connections"
+    for by_fan_in, epoch in itertools.product((False, True), (2, 3)):
+        fan_in = f"optimizer.by_fan_in={by_fan_in}".lower()
+        text = " ".join(printed(capsys, *settings, fan_in, "--epoch", str(epoch)).split())
+        assert (schedule in text) == (epoch == 3)
+        assert (division in text) == by_fan_in
+
+
+def test_the_page_states_every_seed_of_its_own(capsys):
+    seeds = [f"{key}={number}" for number, key in enumerate(OWN_SEEDS, start=901)]
+    drawn = ("optimizer=rprop", "optimizer.step_init_low=0.01", "optimizer.step_init_high=0.1")
+    text = " ".join(printed(capsys, *drawn, *seeds, "batch_size=2").split())
+    for number in range(901, 901 + len(OWN_SEEDS)):
+        assert re.search(rf", seed of the [\w -]+ {number},", text), number
 
 
 def test_the_page_says_how_a_run_diverges(capsys):

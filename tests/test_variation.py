@@ -117,10 +117,19 @@ def units(n=None, **columns):
         ({"seed": [0, 1], "data__split_seed": [5, 6], "data__test_fraction": [0, 0]}, {"seed": 2}),
         ({"seed": [0, 0], "order_seed": [1, 2], "batch_size": ["null"] * 2}, {}),
         ({"seed": [0, 0], "order_seed": [1, 2], "batch_size": [8, 8]}, {"sample order": 2}),
+        (
+            {"optimizer__step_init_seed": [1, 2], "optimizer__step_init_low": [0.1, 0.1]},
+            {"first-step draw": 2},
+        ),
     ],
 )
 def test_levels_of_what_acts_and_is_in_nothing_else_are_independent(columns, expected):
     assert units(**columns)[0] == expected
+
+
+def test_reports_form_plurals_by_an_s():
+    for name in (*variation.DRAWS.values(), variation.SPLIT, variation.FOLD, variation.SEED):
+        assert not name.endswith("s")
 
 
 def frame(**columns):

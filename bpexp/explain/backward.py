@@ -97,7 +97,7 @@ def _unweighted_output_delta(view: View, unit: int) -> Lines:
             for error, output in zip(errors[:MAX_UNITS], outputs[:MAX_UNITS], strict=True)
         ]
         return [
-            (delta, f"{a} · ({signal} − Σ (a − y) a)"),
+            (delta, f"{a} · ({signal} − Σ {function}(a − y) a)"),
             ("", f"{A} · ({with_numbers} − ({plus(terms, len(errors) - MAX_UNITS)}))"),
             ("", result),
         ]

@@ -1,17 +1,19 @@
 """Sections 1 and 2 of the document: the network with its weights, and the data."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import pairwise
 
 import numpy as np
 
-from bpexp.config.schema import TrainConfig
+from bpexp.config.schema import TrainConfig, flatten
 from bpexp.data.dataset import Dataset
 from bpexp.data.target_scaling import UNSCALED
 from bpexp.explain.symbols import indexed
 from bpexp.explain.view import MAX_SAMPLES, MAX_UNITS, View, count, layer_input, spoken, target
 from bpexp.nn.activations import ACTIVATIONS
 from bpexp.render.document import Block, Heading, NetworkDiagram, Paragraph, Table
+from bpexp.runs.variation import DRAWS
 from bpexp.typing import Array
 
 MAX_DIAGRAM_LAYERS = 4
@@ -60,7 +62,8 @@ def network(view: View) -> Iterator[Block]:
 
 def _own_seeds(config: TrainConfig) -> str:
     """The sources of randomness that have a seed of their own."""
-    seeds = {"initial weights": config.model.init_seed, "sample order": config.order_seed}
+    settings = flatten(asdict(config))
+    seeds = {of: settings.get(key) for key, of in DRAWS.items()}
     return "".join(f", seed of the {of} {seed}" for of, seed in seeds.items() if seed is not None)
 
 

@@ -80,13 +80,15 @@ class Update:
 
     Attributes:
         states: The optimizer state before and after, (n_state_values, n_parameters) each.
-        lrs: The learning rate of each parameter, (n_parameters,).
+        lr: The learning rate of the epoch, by the schedule.
+        lrs: That of each parameter, (n_parameters,), divided where ``by_fan_in`` says so.
         hyperparameters: The hyperparameters of the optimizer, (n_hyperparameters,).
         after: The new parameters, (n_parameters,).
         loss_after: The loss per sample with the new parameters.
     """
 
     states: tuple[Array, Array]
+    lr: float
     lrs: Array
     hyperparameters: Array
     after: Array
@@ -170,6 +172,7 @@ def compute_step(
         backward=backward,
         update=Update(
             states=(state_before[:, :, 0], state.optimizer_state[:, :, 0]),
+            lr=float(state.lr[0] * lr_factor),
             lrs=(state.lr * lr_factor) / problem.lr_divisor,
             hyperparameters=state.hyperparameters[:, 0],
             after=state.parameters[:, 0],

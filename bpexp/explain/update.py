@@ -70,10 +70,10 @@ def _gradient_and_rate(view: View) -> Iterator[Block]:
         yield Paragraph(
             f"g is the gradient with weight decay: ∂E/∂w + {show(optimizer.weight_decay)} w."
         )
+    if step.update.lr != step.config.lr:
+        yield Paragraph(f"In this epoch the schedule makes η = {show(step.update.lr)}.")
     if optimizer.by_fan_in:
         yield Paragraph("η is divided by the number of connections into the unit.")
-    elif step.update.lrs.max() != step.config.lr:
-        yield Paragraph(f"In this epoch the schedule makes η = {show(step.update.lrs[0])}.")
 
 
 def _numbers_of(step: Step, record: Optimizer, g: Array, index: int) -> UpdateNumbers:

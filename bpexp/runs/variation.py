@@ -29,10 +29,8 @@ Codes = NDArray[np.intp]
 """A number for each run; runs with equal numbers share a level of a source."""
 
 SPLIT, FOLD, SEED, REPLICATE = "split", "fold", "seed", "replicate"
-_NAMES = dict(
-    zip(OWN_SEEDS, ("initialization", "sample order", "draw of first steps"), strict=True)
-)
-"""What a seed of its own draws, by its key."""
+DRAWS = dict(zip(OWN_SEEDS, ("initialization", "sample order", "first-step draw"), strict=True))
+"""What a seed of its own draws, by its key; the plural of each ends in s."""
 _HAS_SPLIT = ("data.test_fraction", "data.validation_fraction", "data.folds")
 KEYS = (
     *REPLICATE_KEYS, *_HAS_SPLIT, "batch_size", "model.init", "model.init_low", "model.init_high",
@@ -94,7 +92,7 @@ def sources_of(columns: Mapping[str, Sequence[str]], n: int) -> Sources:
     values = {key: np.array(columns[key], str) if key in columns else null for key in KEYS}
     levels: dict[str, Any] = {}
     distinct, keys = [], []
-    for key, name in _NAMES.items():
+    for key, name in DRAWS.items():
         acts = _acts(key, values)
         if not acts.any():
             continue

@@ -248,11 +248,13 @@ def test_the_formulas_of_the_records_are_computed():
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("restored")
-def test_a_changed_formula_does_not_use_the_compiled_code_of_the_old_one():
+@pytest.mark.parametrize("module", [__name__, "numpyro.optim", "bpexp_more.optimizers"])
+def test_a_changed_formula_does_not_use_the_compiled_code_of_the_old_one(module):
     def losses(strength):
         def update(w, g, state, lr, h):
             return w - strength * (lr * g), state
 
+        update.__module__ = module
         OPTIMIZERS._records.pop("changed", None)
         OPTIMIZERS.register(replace(DAMPED, name="changed", update=update))
         both = [

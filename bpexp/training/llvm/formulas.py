@@ -44,7 +44,7 @@ def formulas_key(functions: Iterable[str], optimizer: str | None = None) -> tupl
 
 
 def _is_built_in(formula: Formula) -> bool:
-    return formula.__module__.startswith(("bpexp.", "numpy"))
+    return formula.__module__.partition(".")[0] in ("bpexp", "numpy")
 
 
 @lru_cache(maxsize=64)

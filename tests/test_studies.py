@@ -443,9 +443,26 @@ def test_the_interval_over_a_grid_is_between_seeds():
     study = replace(study, trials=12)
     (found,) = verdict.judge(study, [[np.tile([0.0, 1.0, 1.0, 1.0] * 3, 200)]])
     half = stats.t.ppf(0.975, 11) * math.sqrt(0.75 * 0.25 * 12 / 11 / 12)
-    assert found.mean == pytest.approx((0.75, 0.75 - half, 0.75 + half))
+    assert found.mean == pytest.approx((0.75, 0.75 - half, min(0.75 + half, 1.0)))
     (few,) = verdict.judge(replace(study, trials=9), [[np.tile([0.0, 1.0, 1.0] * 3, 200)]])
     assert few.mean == pytest.approx((2 / 3, np.nan, np.nan), nan_ok=True)
+
+
+def test_the_interval_of_a_share_over_a_grid_ends_at_one_and_is_around_the_mean_of_the_seeds():
+    axes = (
+        definition.Axis("rate", ("lr=@",), 0.1, 0.3, 20),
+        definition.Axis("range", ("model.init_high=@",), 1.0, 2.0, 10),
+    )
+    study = study_of(row("a", None, "unconverged"), measure="unconverged", grid=axes)
+    values = np.ones((200, 12))
+    values[:100, 0] = 0.0
+    # One seed has results at some points only.
+    values[150:, 0] = np.nan
+    (found,) = verdict.judge(replace(study, trials=12), [[values.ravel()]])
+    by_seed = np.array([1 / 3, *[1.0] * 11])
+    low, high = stats.t.interval(0.95, 11, by_seed.mean(), stats.sem(by_seed))
+    assert high > 1.0
+    assert found.mean == pytest.approx((by_seed.mean(), low, 1.0))
 
 
 def test_the_interval_over_a_grid_covers_with_the_ten_seeds_of_initial_weights():
@@ -463,12 +480,18 @@ def test_the_interval_over_a_grid_covers_with_the_ten_seeds_of_initial_weights()
         difficulty = math.sqrt(0.8) * rng.normal(size=10)
         luck = math.sqrt(0.2) * rng.normal(size=(150, 10))
         values = (difficulty + luck > thresholds[:, None]).astype(float)
-        mean, low, high = verdict._mean_over_grid(values.ravel(), study)
+        mean, low, high = verdict._mean_over_grid(values.ravel(), study, is_share=True)
         hits.append(low <= share <= high)
         of_cells.append(abs(mean - share) <= 1.96 * values.std() / math.sqrt(values.size))
     # Three standard errors below 95%.
     assert np.mean(hits) >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / 200)
     assert np.mean(of_cells) < 0.4
+
+
+@pytest.mark.parametrize("ours", [[10.0, 13.0, 14.0], [13.0, 13.0, 13.0], [1.0, 13.0, 13.0, 14.0]])
+def test_ties_with_a_single_published_run_count_half(ours):
+    (found,) = verdict.judge(study_of(row("a", definition.Published(1, 13.0))), [[np.array(ours)]])
+    assert found.text == "one published run: at the 50th percentile of ours"
 
 
 def test_one_published_run_is_located_as_a_percentile_and_a_row_without_any_is_not_tested():

@@ -9,6 +9,7 @@ import pytest
 from read_back import tracked
 
 import bpexp
+from bpexp.analysis import components
 from bpexp.analysis.variance import HIGHER, Decomposition, Share, shares
 from bpexp.sweeps.samplers.importance import MIN_TRIALS, ped_anova
 
@@ -61,6 +62,19 @@ def test_a_setting_without_influence_has_no_share():
         for _ in range(200)
     ], axis=0)  # fmt: skip
     np.testing.assert_allclose(found, [0.0, 0.0, 0.0, 1.0], atol=0.02)
+
+
+@pytest.mark.parametrize("scale", [1e300, -1e-300])
+def test_shares_do_not_depend_on_the_unit_even_if_squares_are_no_floats(scale):
+    values = np.random.default_rng(4).normal(size=(3, 4, 5))
+    for of in (lambda v: [share.estimate for share in shares(v, ["a", "b"])], by_source):
+        np.testing.assert_allclose(of(scale * values), of(values), rtol=1e-9)
+
+
+def by_source(values):
+    """The shares of two crossed sources and of the rest."""
+    split, seed = np.divmod(np.arange(values.size), 5)
+    return list(components.shares(values.ravel(), {"split": split, "seed": seed}).values())
 
 
 @pytest.fixture

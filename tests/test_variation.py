@@ -13,6 +13,7 @@ from benchmarks.simulations import groups as simulations
 from bpexp.analysis import components, permutation, statistics
 from bpexp.analysis.findings import find
 from bpexp.analysis.groups import FINAL_LOSS, REPLICATE, group
+from bpexp.analysis.variance import decompose
 from bpexp.config.compose import compose_settings, composer
 from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import parse
@@ -141,6 +142,17 @@ def frame(**columns):
     }  # fmt: skip
     named = {key.replace("__", "."): values for key, values in columns.items()}
     return pd.DataFrame({**fixed, **named}, index=range(n))
+
+
+def test_groups_whose_runs_on_the_shared_seeds_all_diverged_have_no_shares_of_the_variance():
+    lr, seed = np.repeat([0.1, 1.0], 5), np.concatenate([np.arange(5), np.arange(2, 7)])
+    is_shared = (seed > 1) & (seed < 5)
+    found = find(group(frame(
+        lr=lr, seed=seed, final_loss=np.where(is_shared, np.nan, 1.0 + seed),
+        outcome=np.where(is_shared, "diverged", "completed"),
+    )), FINAL_LOSS, 0)  # fmt: skip
+    assert found.has_scores
+    assert decompose(found) is None
 
 
 def test_a_seed_from_which_nothing_is_drawn_makes_no_replicates():

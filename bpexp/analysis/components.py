@@ -35,6 +35,7 @@ def shares(values: Array, levels: Mapping[str, Codes]) -> dict[str, float]:
         The shares by source, and as ``REST`` what sources do together or within others; they add
         up to 1, and a small one may be negative. Empty if the runs do not tell them apart.
     """
+    values = scaled(values)
     fixed = [SETTINGS] if SETTINGS in levels else []
     apart = {name: _half_square(values, levels, [*fixed, name]) for name in levels}
     within = _half_square(values, levels, fixed)
@@ -48,6 +49,17 @@ def shares(values: Array, levels: Mapping[str, Codes]) -> dict[str, float]:
     found = {name: (within - apart[name]) / total for name in levels}
     found |= {SETTINGS: between / total} if fixed else {}
     return found | {REST: 1.0 - sum(found.values())}
+
+
+def scaled(values: Array) -> Array:
+    """Deviations from the mean in units of the largest one; zeros if all values are equal.
+
+    Shares of the variance do not depend on the unit, and squares of the deviations can neither be
+    too large nor too small for a float.
+    """
+    values = values / (np.abs(values).max() or 1.0)
+    deviations = values - values.mean()
+    return np.asarray(deviations / (np.abs(deviations).max() or 1.0))
 
 
 def _half_square(values: Array, levels: Mapping[str, Codes], shared: Iterable[str]) -> float:

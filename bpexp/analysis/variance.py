@@ -85,8 +85,8 @@ def decompose(findings: Findings) -> Decomposition | None:
     A run without a value counts as the worst one that has a value.
 
     Returns:
-        The shares; None if the settings are no full grid with shared seeds, or if the runs do not
-        tell several sources apart.
+        The shares; None if the settings are no full grid with shared seeds, if the runs do not
+        tell several sources apart, or if no run on the shared seeds has a finite value.
     """
     objective, keys = findings.objective, list(findings.grouped.varying)
     if SWEEP in keys or not findings.has_scores:
@@ -109,8 +109,10 @@ def decompose(findings: Findings) -> Decomposition | None:
         cell = tuple(places[key][group.settings[key]] for key in keys)
         by_seed = dict(zip(group.column(REPLICATE), group.costs(objective), strict=True))
         values[cell] = [by_seed[seed] for seed in seeds]
+    if not np.isfinite(values).any():
+        return None
     quantity, values = _on_scale(values, objective)
-    if not np.ptp(values):
+    if values.min() == values.max():
         return None
     sources = groups[0].table.varying_sources or [SEED]
     of = counted(len(seeds), sources[0])
@@ -180,9 +182,10 @@ def shares(values: Array, names: Sequence[str], of_seed: str = "the seed") -> li
     interactions = [f"{a} and {b}" for a, b in itertools.combinations(names, 2)]
     if len(names) > 2:
         interactions.append(HIGHER)
+    estimates = _estimates(components.scaled(values))
     return [
         Share(name, float(share), name in interactions)
-        for name, share in zip([*names, *interactions, of_seed], _estimates(values), strict=True)
+        for name, share in zip([*names, *interactions, of_seed], estimates, strict=True)
     ]
 
 

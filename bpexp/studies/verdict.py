@@ -267,7 +267,7 @@ def _summarize(
         n_runs=len(finished),
         n_unfinished=len(values) - len(finished),
         n_values=n,
-        mean=_mean_over_grid(values, study) if study.grid else _mean(finite, is_share),
+        mean=_mean_over_grid(values, study, is_share) if study.grid else _mean(finite, is_share),
         sd=float(finite.std(ddof=1)) if n > 1 else np.nan,
         median=float(np.median(finite)) if n else np.nan,
         range=(float(finite.min()), float(finite.max())) if n else (np.nan, np.nan),
@@ -341,11 +341,12 @@ def _compare(study: Study, published: Published | None, measure: str, values: Ar
 
 
 def _percentile(values: Array, score: float) -> float:
-    """The percentage of values that are at most ``score``, ties counted half.
+    """The percentage of values that are below ``score``, ties counted half.
 
     A missing value counts as larger than all others, as that of a run that did not converge.
     """
-    return float(stats.percentileofscore(np.nan_to_num(values, nan=np.inf), score))
+    ranked = np.nan_to_num(values, nan=np.inf)
+    return float(stats.percentileofscore(ranked, score, kind="mean"))
 
 
 def _mean(finite: Array, is_share: bool) -> Interval:
@@ -358,22 +359,23 @@ def _mean(finite: Array, is_share: bool) -> Interval:
     return Interval.without_bounds(float(finite.mean()))
 
 
-def _mean_over_grid(values: Array, study: Study) -> Interval:
-    """The mean over all points of a grid, with its interval between seeds.
+def _mean_over_grid(values: Array, study: Study, is_share: bool) -> Interval:
+    """The mean over the seeds of their means over all points of a grid, with its interval.
 
     The same seeds are used at every point, so that the points of a seed are not independent. The
     interval is Student's t interval of the means of the seeds, each over many points; fewer than
-    ``MIN_SEEDS_OF_GRID`` have none.
+    ``MIN_SEEDS_OF_GRID`` have none. That of a share ends at 0 and 1.
     """
     by_seed = values.reshape(study.n_points, study.trials)
     means = [float(np.nanmean(seed)) for seed in by_seed.T if np.isfinite(seed).any()]
     if not means:
         return Interval.without_bounds(np.nan)
-    mean, n = float(np.nanmean(by_seed)), len(means)
+    mean, n = float(np.mean(means)), len(means)
     if n < MIN_SEEDS_OF_GRID:
         return Interval.without_bounds(mean)
     half = float(stats.t.ppf(0.5 + CONFIDENCE / 2.0, n - 1) * np.std(means, ddof=1) / np.sqrt(n))
-    return Interval(mean, mean - half, mean + half)
+    low, high = mean - half, mean + half
+    return Interval(mean, max(0.0, low), min(1.0, high)) if is_share else Interval(mean, low, high)
 
 
 def _small_sample_means(finite: Array, sizes: Sequence[int]) -> dict[int, Interval]:

@@ -322,14 +322,14 @@ def report(
     from bpexp.analysis import stored_report
     from bpexp.analysis.objective_choice import ObjectiveChoice
     from bpexp.analysis.options import ReportOptions
-    from bpexp.analysis.planning import Difference
+    from bpexp.analysis.planning import NamedDifference
 
     options = ReportOptions(
         choice=ObjectiveChoice(measure, allow_test),
         seed=seed,
         per=per,
         only={key: format_setting(plain_value(value)) for key, value in (only or {}).items()},
-        detect=None if detect is None else Difference.parse(str(detect)),
+        detect=None if detect is None else NamedDifference.parse(str(detect)),
     )
     store = locate_existing(uri, Path.cwd(), os.environ)
     if not sweeps:

@@ -8,7 +8,7 @@ from scipy.stats import chi2, nct, t
 from test_report import built, by_lr
 
 from bpexp.analysis import permutation
-from bpexp.analysis.planning import Difference, replicates_to_detect, upper_limit
+from bpexp.analysis.planning import NamedDifference, replicates_to_detect, upper_limit
 from bpexp.fields.checks import ConfigError
 
 
@@ -71,29 +71,29 @@ def test_a_report_says_how_many_seeds_detect_a_named_difference():
     first = rng.normal(10.0, 1.0, 12)
     second = first + 0.2 + rng.normal(0.0, 0.5, 12)
     frame = by_lr({0.1: list(first), 1: list(second)})
-    made = built(frame, detect=Difference.parse("5%"))
+    made = built(frame, detect=NamedDifference.parse("5%"))
     size = 0.05 * min(np.median(first), np.median(second))
     sd = upper_limit(float(np.std(first - second, ddof=1)), 11)
     n = replicates_to_detect(size, sd, 1, is_paired=True, is_ranked=True)
     assert f"difference of 5% in final loss ({size:.4g}) between the first two" in made.answer
     assert f"in 80% of cases, plan {n} seeds: by the formula" in made.answer
     assert f"standard deviation of {sd:.4g} (80% upper limit)" in made.answer
-    absolute = built(frame, detect=Difference(size, is_percent=False))
+    absolute = built(frame, detect=NamedDifference(size, is_percent=False))
     assert f"plan {n} seeds" in absolute.answer
     assert "seeds: by the formula" not in built(frame).answer
     # It depends on the spread alone, not on the difference that was observed.
     moved = by_lr({0.1: list(first), 1: list(second + 3.0)})
-    assert built(moved, detect=Difference(size, is_percent=False)).plan == absolute.plan
+    assert built(moved, detect=NamedDifference(size, is_percent=False)).plan == absolute.plan
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "0%", "ten", "", "nan", "inf%"])
 def test_a_difference_that_is_none_is_refused(text):
     with pytest.raises(ConfigError, match="--detect must be a difference above 0, such as 10% or"):
-        Difference.parse(text)
+        NamedDifference.parse(text)
 
 
 def test_a_plan_needs_two_groups_and_a_value_that_percent_refers_to():
-    ten = Difference.parse("10%")
+    ten = NamedDifference.parse("10%")
     with pytest.raises(ConfigError, match="--detect needs at least two groups"):
         built(by_lr({0.1: [0.1, 0.2, 0.3]}), detect=ten)
     with pytest.raises(ConfigError, match="--detect must be a number without %"):

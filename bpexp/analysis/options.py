@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from bpexp.analysis.groups import label, labels_of
 from bpexp.analysis.objective_choice import ANY_OBJECTIVE, ObjectiveChoice
-from bpexp.analysis.planning import Difference
+from bpexp.analysis.planning import NamedDifference
 from bpexp.config.schema import keys
 from bpexp.fields.checks import ConfigError, nearest
 from bpexp.runs.comparability import Settings
@@ -30,7 +30,7 @@ class ReportOptions:
     seed: int = 0
     per: str | None = None
     only: Settings = field(default_factory=dict)
-    detect: Difference | None = None
+    detect: NamedDifference | None = None
 
 
 DEFAULTS = ReportOptions()

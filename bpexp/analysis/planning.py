@@ -4,8 +4,8 @@ The number is planned from the spread of the replicates and never from the diffe
 show: the power of a test for the observed difference follows from its p value and says nothing more
 (Hoenig and Heisey 2001).
 
->>> Difference.parse("10%"), Difference.parse("0.02")
-(Difference(value=10.0, is_percent=True), Difference(value=0.02, is_percent=False))
+>>> NamedDifference.parse("10%"), NamedDifference.parse("0.02")
+(NamedDifference(value=10.0, is_percent=True), NamedDifference(value=0.02, is_percent=False))
 >>> replicates_to_detect(1.0, sd=2.0, n_comparisons=1, is_paired=True, is_ranked=False)
 35
 """
@@ -33,7 +33,7 @@ LEAST_EFFICIENCY = 0.864
 
 
 @dataclass(frozen=True)
-class Difference:
+class NamedDifference:
     """A difference that matters to the user.
 
     Attributes:
@@ -92,7 +92,7 @@ def upper_limit(sd: float, degrees_of_freedom: int) -> float:
     return sd * math.sqrt(degrees_of_freedom / float(chi2.isf(ASSURANCE, degrees_of_freedom)))
 
 
-def sentence(findings: Findings, named: Difference) -> str:
+def sentence(findings: Findings, named: NamedDifference) -> str:
     """How many replicates detect a difference of the named size.
 
     The comparison of the best group with the next one is planned.
@@ -125,22 +125,23 @@ def sentence(findings: Findings, named: Difference) -> str:
         is_paired=bool(compared.n_pairs),
         is_ranked=not objective.is_time,
     )
-    percent = f"{named.value:g}%" if named.is_percent else f"{named.value:g}"
-    shown = f"{percent} in {objective.label} ({number(size)})" if named.is_percent else percent
+    shown = f"{named.value:g}"
+    if named.is_percent:
+        shown += f"% in {objective.label} ({number(size)})"
     of = "the differences within pairs" if compared.n_pairs else "the runs of a group"
     if compared.smallest_unit != SEED:
         of += f" (one for each {compared.smallest_unit})"
     method = "the t test" if objective.is_time else "the t test with the efficiency of a rank test"
     pairs = f"{counted(findings.n_pairs, 'pair')} of groups"
     return (
-        f"To find a difference of {shown} between the first two in 80% of cases, plan {n} "
+        f"To find a difference of {shown} between the first two in {POWER:.0%} of cases, plan {n} "
         f"{compared.smallest_unit}s: "
         f"by the formula of {method}, corrected for {pairs}, if {of} have a standard deviation of "
-        f"{number(limit)} (80% upper limit)."
+        f"{number(limit)} ({ASSURANCE:.0%} upper limit)."
     )
 
 
-def _absolute(best: Summary, findings: Findings, named: Difference) -> float:
+def _absolute(best: Summary, findings: Findings, named: NamedDifference) -> float:
     """The named difference in units of the objective."""
     if not named.is_percent:
         return named.value

@@ -32,8 +32,7 @@ _NOT_COMPARED = (
 )
 """Tags that differ between any two runs, or repeat what the parameters say."""
 
-
-DIGESTS = (run_tags.IDENTITY, run_tags.RESULT, run_tags.DIGESTS, run_tags.CONFIG)
+FOLDED_TAGS = (run_tags.IDENTITY, run_tags.RESULT, run_tags.DIGESTS, run_tags.CONFIG)
 """Tags that mean little to a reader: digests, and the configuration as one line."""
 _PACKAGE = "package "
 """How the details begin that are versions of packages."""
@@ -115,7 +114,7 @@ def differences(runs: Sequence[Mapping[str, str]]) -> dict[str, list[str]]:
 
 def is_folded(key: str) -> bool:
     """Whether a detail is shown only to those who ask for all: digests and packages."""
-    return key in DIGESTS or key.startswith(_PACKAGE)
+    return key in FOLDED_TAGS or key.startswith(_PACKAGE)
 
 
 def _parse_environment(

@@ -14,8 +14,8 @@ from bpexp.tracking import run_tables
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import Parts, Query, StoredRun
 
-_DIGESTS = integrity.TO_CHECK.tags
-_METRICS = Parts(params=(), tags=_DIGESTS, data=False)
+_CHECKED_TAGS = integrity.TO_CHECK.tags
+_METRICS = Parts(params=(), tags=_CHECKED_TAGS, data=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +140,7 @@ def table_of(archive: Archive, experiment_id: str, query: Query) -> pd.DataFrame
 
     The runs are read in pages, and without most tags: all tags of all runs would need much memory.
     """
-    parts = replace(run_tables.table_parts(), tags=_DIGESTS)
+    parts = replace(run_tables.table_parts(), tags=_CHECKED_TAGS)
     return run_tables.frame(_checked(archive, experiment_id, query, parts))
 
 
@@ -153,7 +153,7 @@ def _checked(
         archive: Reads the store.
         experiment_id: Id of the experiment.
         query: Selects the runs.
-        parts: What is read of each run; metrics and ``_DIGESTS`` must be among it.
+        parts: What is read of each run; metrics and ``_CHECKED_TAGS`` must be among it.
 
     Raises:
         ConfigError: The metrics, the configuration or the parameters of a run, if they are read,

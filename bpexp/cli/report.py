@@ -10,7 +10,7 @@ from bpexp.analysis.comparability import SeveralRankingsError
 from bpexp.analysis.objective_choice import ObjectiveChoice
 from bpexp.analysis.options import ReportOptions
 from bpexp.analysis.page import MAX_ROWS
-from bpexp.analysis.planning import Difference
+from bpexp.analysis.planning import NamedDifference
 from bpexp.analysis.report import FIGURE_FORMATS, FORMATS, Report
 from bpexp.cli.commands import Parser, existing_store, experiment_id, store_parser
 from bpexp.cli.screen import console
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
         seed=options.seed,
         per=options.per,
         only=_settings(options.only),
-        detect=Difference.parse(options.detect) if options.detect is not None else None,
+        detect=NamedDifference.parse(options.detect) if options.detect is not None else None,
     )
     names = [file_name(run.short_id) for run in parents] or [file_name(options.experiment)]
     name = "-".join([*names, *map(file_name, options.only)])

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
 def _print_values(out: Console, run: StoredRun, details: Environment, *, shows_all: bool) -> None:
     """Print the configuration, the metrics and the environment of a run."""
     tags = {key: text for key, text in run.tags.items() if key.startswith("bpexp.")}
-    folded = [] if shows_all else [key for key in tags if key in run_details.DIGESTS]
+    folded = [] if shows_all else [key for key in tags if key in run_details.FOLDED_TAGS]
     tags = {key: text for key, text in tags.items() if key not in folded}
     title = "configuration of the first run" if details.first_config else "configuration"
     sections: dict[str, Mapping[str, Any]] = {

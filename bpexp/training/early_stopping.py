@@ -1,8 +1,8 @@
 """Early stopping on validation rows, and the selection of the best weights.
 
-After every ``stop.validation_interval`` epochs, and when a run ends, the loss E on the validation
-rows is evaluated. The weights with the lowest E become the result of the run; an E that is NaN is
-higher than any number. A run stops
+After every ``stop.validation_interval`` epochs, and when a run ends without having diverged, the
+loss E on the validation rows is evaluated. The weights with the lowest E become the result of the
+run; an E that is NaN is higher than any number. A run stops
 (L. Prechelt, Proben1, 1994, section 3.3)
 
 - after ``stop.patience`` epochs without a new lowest E;
@@ -32,9 +32,11 @@ class ValidationMemory(NamedTuple):
     """What a ``ValidationMonitor`` knows of a run.
 
     Attributes:
-        best_loss: The lowest validation loss so far; NaN if none was a number.
-        best_epoch: The epoch of that loss.
-        best_parameters: The parameters after that epoch, (n_parameters,).
+        best_loss: The lowest validation loss so far; NaN if none was a number, infinity if there
+            was no evaluation yet.
+        best_epoch: The epoch of that loss; 0 if there was no evaluation yet.
+        best_parameters: The parameters after that epoch, (n_parameters,); any numbers if there was
+            no evaluation yet.
         history: Epoch and validation loss of each evaluation.
     """
 

@@ -312,8 +312,8 @@ def p_of_share_converged(n_converged: int, n_runs: int, published: Published) ->
     that have a value of another measure, which diverged ones have not.
     """
     share = 1.0 if published.converged is None else published.converged
-    as_share = replace(published, n=max(published.n, round(published.n / share)), mean=share)
-    return difference_of_shares(n_converged, n_runs, as_share).p
+    m = max(published.n, round(published.n / share))
+    return _fisher(n_converged, n_runs, round(share * m), m)
 
 
 def varies_too_much(ours: Array, published: Published) -> bool:

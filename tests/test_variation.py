@@ -10,13 +10,14 @@ from scipy.stats import norm
 
 import bpexp
 from benchmarks.simulations import groups as simulations
-from bpexp.analysis import components, permutation, statistics
+from bpexp.analysis import components, permutation, statistics, words
 from bpexp.analysis.findings import find
 from bpexp.analysis.groups import FINAL_LOSS, REPLICATE, group
 from bpexp.analysis.variance import decompose
 from bpexp.config.compose import compose_settings, composer
 from bpexp.config.replicates import is_replicate_key
 from bpexp.config.schema import parse
+from bpexp.render.wording import listed
 from bpexp.runs import identity, variation
 from bpexp.sweeps.plan import make_plan
 from bpexp.sweeps.ranking import rank
@@ -114,6 +115,19 @@ def units(n=None, **columns):
         ({"seed": [0, 1, 0, 1], "data__split_seed": [0, 0, 1, 1]}, {"seed": 2, "split": 2}),
         ({"seed": [0, 1, 2, 3], "data__split_seed": [0, 0, 1, 1]}, {"split": 2}),
         ({"seed": [0, 0, 0], "model__init_seed": [1, 2, 3]}, {"initialization": 3}),
+        # Two pairs of sources change together, and are crossed with each other.
+        (
+            {
+                "seed": [0, 1, 0, 1],
+                "data__split_seed": [5, 6, 5, 6],
+                "batch_size": [8] * 4,
+                "order_seed": [0, 0, 1, 1],
+                "model__init_seed": [0, 0, 1, 1],
+                "model__init": ["glorot"] * 4,
+                "optimizer__step_init_low": [0.1] * 4,
+            },
+            {"initialization/sample order replicate": 2, "seed/split replicate": 2},
+        ),
         # Nothing is split, and no order is drawn.
         ({"seed": [0, 1], "data__split_seed": [5, 6], "data__test_fraction": [0, 0]}, {"seed": 2}),
         ({"seed": [0, 0], "order_seed": [1, 2], "batch_size": ["null"] * 2}, {}),
@@ -192,6 +206,44 @@ def test_two_splits_cannot_decide_however_many_seeds_share_them():
     # With as many splits as seeds it is clear.
     (comparison,) = find(crossed(10, 10, lambda lr, *_: 2.0 - lr), FINAL_LOSS, 0).comparisons
     assert comparison.p < 0.05
+
+
+def test_two_crossed_units_that_each_join_two_sources_are_both_tested():
+    runs = np.array([*itertools.product((0.1, 1.0), range(3), range(8))])
+    lr, a, b = runs.T
+    rng = np.random.default_rng(5)
+    found = find(group(frame(
+        lr=lr, seed=a, data__split_seed=a, data__test_fraction=[0.25] * len(runs),
+        model__init_seed=b, order_seed=b, batch_size=[8] * len(runs),
+        optimizer__step_init_low=[0.1] * len(runs),
+        final_loss=1.5 - 0.5 * lr + 0.01 * rng.random(len(runs)),
+    )), FINAL_LOSS, 0)  # fmt: skip
+    (comparison,) = found.comparisons
+    assert sorted(comparison.n_units.values()) == [3, 8]
+    # Two-sided sign tests of 3 and 8 pairs, see ``permutation.combined``.
+    z = norm.isf([0.25 / 2, 2 / 2**8 / 2])
+    assert comparison.smallest_p == pytest.approx(2 * norm.sf((z**-2.0).sum() ** -0.5))
+    assert comparison.p == pytest.approx(comparison.smallest_p)
+    # The shares of both sources are told apart.
+    assert len(decompose(found).shares) == 4
+
+
+def test_two_crossed_units_of_groups_without_common_replicates_are_both_tested():
+    runs = np.array([*itertools.product((0.1, 1.0), range(4), range(5))])
+    lr, a, b = runs.T
+    a, b = a + 10 * (lr == 1.0), b + 10 * (lr == 1.0)
+    found = find(group(frame(
+        lr=lr, seed=a, data__split_seed=a, data__test_fraction=[0.25] * len(runs),
+        model__init_seed=b, order_seed=b, batch_size=[8] * len(runs),
+        optimizer__step_init_low=[0.1] * len(runs), final_loss=2.0 - lr + 0.001 * a + 0.001 * b,
+    )), FINAL_LOSS, 0)  # fmt: skip
+    (comparison,) = found.comparisons
+    assert comparison.n_pairs == 0
+    assert sorted(comparison.n_units.values()) == [4, 5]
+    z = norm.isf(np.array([2 / 70, 2 / 252]) / 2)
+    assert comparison.p == pytest.approx(2 * norm.sf((z**-2.0).sum() ** -0.5))
+    (said,) = words._unpaired(comparison)
+    assert f"no combinations of {listed(comparison.sources)} in common" in said
 
 
 def test_seeds_within_splits_are_averaged_and_splits_are_tested():

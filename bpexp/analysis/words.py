@@ -291,8 +291,9 @@ def _unpaired(comparison: Comparison) -> list[str]:
     if comparison.n_pairs:
         return []
     n_shared = comparison.n_shared_seeds
-    nouns = listed(comparison.sources or [SEED])
-    shared = f"only {counted(n_shared, nouns)}" if n_shared else f"no {nouns}s"
+    sources = comparison.sources or [SEED]
+    noun, of = (sources[0], "") if len(sources) == 1 else ("combination", f" of {listed(sources)}")
+    shared = f"{f'only {counted(n_shared, noun)}' if n_shared else f'no {noun}s'}{of}"
     return [f"The test is unpaired because the two groups have {shared} in common."]
 
 

@@ -60,7 +60,8 @@ class Unit:
     """What is independent: the levels of a source, with the runs of each.
 
     Attributes:
-        name: What a level is, such as "split"; "replicate" if several sources change together.
+        name: What a level is, such as "split"; "replicate" if several sources change together, and
+            "seed/split replicate" if others do so as well.
         codes: The level of each run, from 0, (n_runs,).
         n: Number of levels.
     """
@@ -129,16 +130,26 @@ def independent_units(levels: Mapping[str, Codes]) -> list[Unit]:
     Args:
         levels: The level of each run by source, (n_runs,).
     """
-    units: list[Unit] = []
+    units: dict[str, Unit] = {}
+    sources: dict[str, list[str]] = {}
     for name, level in levels.items():
         _, codes = np.unique(level, return_inverse=True)
         unit = Unit(name, codes, int(codes.max(initial=-1)) + 1)
-        place = next((i for i, u in enumerate(units) if _are_equal(u, unit)), None)
-        if place is not None:
-            units[place] = replace(units[place], name=REPLICATE)
+        equal = next((first for first, u in units.items() if _are_equal(u, unit)), None)
+        if equal is not None:
+            sources[equal].append(name)
         elif unit.n > 1:
-            units.append(unit)
-    return [u for u in units if not any(_is_within(u, other) for other in units if other is not u)]
+            units[name], sources[name] = unit, [name]
+    found = [
+        unit
+        for unit in units.values()
+        if not any(_is_within(unit, other) for other in units.values() if other is not unit)
+    ]
+    merged = [unit for unit in found if len(sources[unit.name]) > 1]
+    for unit in merged:
+        name = REPLICATE if len(merged) == 1 else f"{'/'.join(sources[unit.name])} {REPLICATE}"
+        found[found.index(unit)] = replace(unit, name=name)
+    return found
 
 
 def are_independent(units: Sequence[Unit], n_runs: int) -> bool:

@@ -55,7 +55,7 @@ COLUMNS = (
 )  # fmt: skip
 """The columns of the table of verdicts."""
 
-RESAMPLES = 10_000
+SEED_SAMPLES = 10_000
 """Number of samples of a few seeds drawn to estimate the spread of their mean."""
 
 
@@ -386,7 +386,7 @@ def _small_sample_means(finite: Array, sizes: Sequence[int]) -> dict[int, Interv
     rng = np.random.default_rng(0)
     found = {}
     for size in (size for size in sizes if size < len(finite)):
-        means = finite[rng.integers(0, len(finite), (RESAMPLES, size))].mean(axis=1)
+        means = finite[rng.integers(0, len(finite), (SEED_SAMPLES, size))].mean(axis=1)
         low, median, high = np.quantile(means, [0.05, 0.5, 0.95])
         found[size] = Interval(float(median), float(low), float(high))
     return found

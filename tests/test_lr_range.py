@@ -95,6 +95,21 @@ def test_a_threshold_outside_of_the_rates_is_open():
     assert "no rate has a finite final loss" in every.sentence
 
 
+def test_of_an_even_number_of_seeds_the_smaller_one_in_the_middle_counts():
+    grid = np.array([0.1, 1.0, 10.0])
+    never, from_1, always = np.array([[0, 0, 0], [0, 1, 1], [1, 1, 1]], bool)
+    half = np.array([from_1, from_1, never, never]).T
+    assert threshold(grid, half).estimate == pytest.approx(np.sqrt(0.1))
+    found = LrRange.of(grid, half, np.ones((3, 4)), LOSS, SEEDS)
+    assert "training diverges from lr=0.3162 on" in found.sentence
+    mirrored = np.array([from_1, from_1, always, always]).T
+    assert threshold(grid, mirrored).estimate == 0.0
+    found = LrRange.of(grid, mirrored, np.ones((3, 4)), LOSS, SEEDS)
+    assert "at all of them for at least half of the seeds" in found.sentence
+    most = np.array([from_1, from_1, never, never, never]).T
+    assert threshold(grid, most).estimate == np.inf
+
+
 def test_a_best_rate_at_an_end_is_said_to_be_there():
     grid = np.array([0.1, 1.0, 10.0])
     for best, end in enumerate([", the smallest rate that was tried.", ").", ", the largest rate"]):

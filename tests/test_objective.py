@@ -279,6 +279,13 @@ def test_confirm_names_the_mean_of_the_epochs_that_ranks_and_their_median():
     )
 
 
+def test_no_interval_is_explained_where_no_median_is_reached():
+    epochs = np.array([*[10.0] * 4, *[np.inf] * 8])
+    said = summary(objectives()["epochs_to_converge"], [Confirmed("a", epochs, epochs, 100)])
+    assert "median not reached" in said
+    assert "confidence" not in said
+
+
 def test_the_intervals_of_confirmed_combinations_hold_together():
     rng, objective, n_hits = np.random.default_rng(0), objectives()["accuracy"], 0
     for _ in range(300):

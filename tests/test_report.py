@@ -896,6 +896,13 @@ def test_parallel_coordinates_have_a_line_per_group_colored_by_its_median():
     assert bar.get_ylabel() == "median final loss"
 
 
+def test_parallel_coordinates_without_any_median_are_gray():
+    frame = grid(3)
+    frame.loc[frame["seed"] == 0, ["outcome", "final_loss"]] = ["diverged", np.nan]
+    (lines,) = built(frame).figures["parallel"].axes[0].collections
+    assert (lines.get_colors()[:, :3] == 0.75).all()
+
+
 def test_parallel_coordinates_of_epochs_have_the_mean_that_ranks_the_groups():
     frame = grid(3).assign(outcome="completed", epochs_run=100)
     frame["stop.loss"] = 0.1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import CensoredData, binomtest, ecdf
+from scipy.stats import CensoredData, beta, binomtest, ecdf
 
 from bpexp.analysis import intervals, permutation, statistics, survival, words
 from bpexp.analysis.intervals import Interval
@@ -60,6 +60,13 @@ def test_intervals_of_shares_equal_those_of_scipy():
         exact = binomtest(successes, n).proportion_ci(level, method="exact")
         found = intervals.share_interval(successes, n, level)
         assert found == pytest.approx((successes / n, exact.low, exact.high))
+
+
+@given(st.integers(1, 60), st.floats(0.001, 0.999))
+def test_intervals_of_shares_of_fractions_are_quantiles_of_beta_distributions(n, share):
+    _, low, high = intervals.share_interval(share * n, n)
+    assert low == pytest.approx(beta.ppf(0.025, share * n, n - share * n + 1), rel=1e-6, abs=1e-300)
+    assert high == pytest.approx(beta.ppf(0.975, share * n + 1, n - share * n), rel=1e-6)
 
 
 def normal(rng, n):

@@ -958,6 +958,15 @@ def test_the_map_shows_the_mean_of_each_point():
     assert (figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()) == ("range", "rate")
 
 
+def test_a_map_without_any_value_is_drawn():
+    axes = (definition.Axis("rate", ("lr=@",), 0.0, 1.0, 2),
+            definition.Axis("range", ("model.init_high=@",), 0.0, 2.0, 3))  # fmt: skip
+    study = replace(study_of(row("a", None), grid=axes), trials=2)
+    figure = study_maps(grid_maps(study, np.full((1, 12), np.nan)))
+    (mesh,) = figure.axes[0].collections
+    assert mesh.get_clim() == (0.0, 1.0)
+
+
 def small_proben1(folder, name, rng):
     """A file in the format of Proben1 with two linearly separable classes."""
     rows = [(a, b, float(a > b), float(a <= b)) for a, b in rng.random((60, 2)).round(3)]

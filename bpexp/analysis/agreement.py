@@ -120,7 +120,7 @@ def _identical_seeds(a: pd.DataFrame, b: pd.DataFrame) -> tuple[int, list[int]]:
     """Number of seeds in both groups, and the seeds whose runs have the same loss and epochs."""
     both = a.merge(b, on=REPLICATE, suffixes=("", "_b"))
     losses, losses_b = as_floats(both["final_loss"]), as_floats(both["final_loss_b"])
-    # The loss of a diverged run is nan. A failed run has no epochs, and no result that is equal.
+    # The loss of a diverged run is nan.
     is_same_loss = (losses == losses_b) | (np.isnan(losses) & np.isnan(losses_b))
     is_identical = is_same_loss & (as_floats(both["epochs_run"]) == as_floats(both["epochs_run_b"]))
     return len(both), both[REPLICATE][is_identical].tolist()

@@ -63,10 +63,10 @@ def summary(objective: Objective, confirmed: Sequence[Confirmed]) -> str:
             for scores in (one.before, one.after)
         )
         runs = counted(len(one.after), "fresh run")
-        shown = interval(median)
-        has_interval = has_interval or median.has_bounds
+        is_reached = not objective.is_time or math.isfinite(median.estimate)
+        shown = interval(median) if is_reached else "not reached"
+        has_interval = has_interval or (is_reached and median.has_bounds)
         if objective.is_time:
-            shown = shown if math.isfinite(median.estimate) else "not reached"
             found = f"{after} over {runs} (median {shown})"
         else:
             found = f"{shown} over {runs}"

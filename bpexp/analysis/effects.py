@@ -43,7 +43,8 @@ class Level:
             compared within the same combinations, the name of the best group with the value.
         center: Median, or mean of epochs to converge, over the replicates of the marginal results.
         interval: The median with an interval that holds for all values of the setting together.
-        by_combination: The median or mean of each combination of the other settings.
+        by_combination: The median or mean of the scores of each combination of the other
+            settings: smaller is better.
     """
 
     value: str

@@ -32,11 +32,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STATISTICS: dict[str, statistics.Statistic] = {
-    "median": np.median,
     "iqm": statistics.interquartile_mean,
     "mean": np.mean,
 }
-"""The statistics of each metric, in the order in which they rank the groups."""
+"""The statistics of each metric besides the median."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +43,8 @@ class Summary:
     """The results of one group over its seeds.
 
     The intervals of all groups hold together with ``intervals.CONFIDENCE``, so that the interval
-    of the best group is valid although it was selected by the same runs.
+    of the best group is valid although it was selected by the same runs. Those of ``convergence``
+    hold at each epoch by itself.
 
     Attributes:
         group: The runs.
@@ -334,7 +334,7 @@ def _estimates(metric: Objective, group: Group, level: float) -> dict[str, Inter
         for name, statistic in STATISTICS.items()
     }
     found = {name: as_measured(metric, interval) for name, interval in found.items()}
-    return found | {"median": estimates.median(metric, scores, level, group.is_independent)}
+    return {"median": estimates.median(metric, scores, level, group.is_independent), **found}
 
 
 def _share_converged(group: Group, level: float) -> Interval:

@@ -65,7 +65,8 @@ def share_interval(successes: float, n: int, level: float = CONFIDENCE) -> Inter
     """Estimate a share with its exact interval (Clopper and Pearson 1934).
 
     Args:
-        successes: Number of successes; ties may count one half.
+        successes: Number of successes; a fraction if ties count one half, or if trials are fewer
+            than runs.
         n: Number of trials, at least 1.
         level: Confidence level.
 
@@ -79,13 +80,13 @@ def share_interval(successes: float, n: int, level: float = CONFIDENCE) -> Inter
 def share_bounds(successes: Array, n: int, level: float = CONFIDENCE) -> tuple[Array, Array]:
     """Bounds of ``share_interval`` for several numbers of successes, (k,) each.
 
-    The bounds are quantiles of beta distributions, which are defined for halves as well.
+    The bounds are quantiles of beta distributions, which are defined for fractions as well.
     """
-    tail = (1.0 - level) / 2.0
+    tail, failures = (1.0 - level) / 2.0, n - successes
     # A parameter of 0 is undefined; those bounds are 0 or 1.
-    low = betaincinv(np.maximum(successes, 0.5), n - successes + 1.0, tail)
-    high = betaincinv(successes + 1.0, np.maximum(n - successes, 0.5), 1.0 - tail)
-    return np.where(successes > 0.0, low, 0.0), np.where(successes < n, high, 1.0)
+    low = betaincinv(np.where(successes > 0.0, successes, 1.0), failures + 1.0, tail)
+    high = betaincinv(successes + 1.0, np.where(failures > 0.0, failures, 1.0), 1.0 - tail)
+    return np.where(successes > 0.0, low, 0.0), np.where(failures > 0.0, high, 1.0)
 
 
 def median_interval(sample: Array, level: float = CONFIDENCE) -> Interval:

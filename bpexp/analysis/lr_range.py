@@ -149,7 +149,7 @@ class LrRange:
         if np.isinf(self.threshold.estimate):
             return f"training diverges at none of them for most seeds{self._limits}"
         if not self.threshold.estimate:
-            return f"training diverges at all of them for most seeds{self._limits}"
+            return f"training diverges at all of them for at least half of the seeds{self._limits}"
         return f"training diverges from lr={number(self.threshold.estimate)} on{self._limits}"
 
     @property
@@ -248,6 +248,9 @@ def diverges(last_losses: Array, first_losses: Array) -> NDArray[np.bool_]:
 def threshold(rates: Array, diverging: NDArray[np.bool_]) -> Interval:
     """The median over the seeds of the rate from which on training diverges.
 
+    Of an even number of seeds the estimate is the smaller one of the two in the middle: a mean of
+    both would be none if one of them never diverges, or always does.
+
     Args:
         rates: The learning rates in ascending order, (n_rates,).
         diverging: Whether each run diverges, (n_rates, n_seeds).
@@ -258,10 +261,12 @@ def threshold(rates: Array, diverging: NDArray[np.bool_]) -> Interval:
     below = np.vstack([none, np.cumsum(diverging, axis=0)])
     above = np.vstack([np.cumsum(~diverging[::-1], axis=0)[::-1], none])
     places = np.argmin(below + above, axis=0)
-    lower = median_interval(np.concatenate([[0.0], rates])[places])
-    upper = median_interval(np.concatenate([rates, [np.inf]])[places])
-    estimate = float(np.sqrt(lower.estimate * upper.estimate)) if lower.estimate else 0.0
-    return Interval(estimate, lower.low, upper.high)
+    lower, upper = np.concatenate([[0.0], rates]), np.concatenate([rates, [np.inf]])
+    middle = np.sort(places)[(n_seeds - 1) // 2]
+    estimate = float(np.sqrt(lower[middle] * upper[middle])) if lower[middle] else 0.0
+    return Interval(
+        estimate, median_interval(lower[places]).low, median_interval(upper[places]).high
+    )
 
 
 def best_rate(rates: Array, scores: Array, objective: Objective, horizon: float) -> Interval:

@@ -26,6 +26,7 @@ from bpexp.render.axes import (
     WIDTH,
     label_levels,
     light_grid,
+    limits,
     mark_cell,
     panel,
     panel_grid,
@@ -188,7 +189,7 @@ def parallel_coordinates(findings: Findings) -> Figure | None:
         objective.center(s.group.scores(objective), findings.horizon) for s in findings.summaries
     ]
     values = displayed(objective, np.array(centers))
-    norm = color_norm(values, objective) or Normalize(np.nanmin(values), np.nanmax(values))
+    norm = color_norm(values, objective) or Normalize(*limits(values))
     rng = np.random.default_rng(findings.seed)
     known = np.isfinite(values)
     heights = np.array(

@@ -14,7 +14,7 @@ from bpexp.runs.metrics import METRICS
 from bpexp.runs.objective import objectives
 
 STATISTIC_TITLES = {"median": "median", "iqm": "IQM", "mean": "mean"}
-"""Titles of ``findings.STATISTICS``."""
+"""Titles of the statistics of each metric."""
 
 
 class _Column(NamedTuple):

@@ -174,6 +174,12 @@ def log_norm(values: Array) -> Any:
     return LogNorm(known.min(), known.max()) if known.size and known.min() < known.max() else None
 
 
+def limits(values: Array) -> tuple[float, float]:
+    """The smallest and the largest finite value, of any shape; 0 and 1 if there is none."""
+    known = values[np.isfinite(values)]
+    return (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+
+
 def mark_cell(axes: Axes, row: Any, column: Any) -> None:
     """Mark a cell of a heat map by a frame that is seen on any color of the scale."""
     corner = (column - 0.47, row - 0.47)

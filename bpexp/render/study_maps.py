@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from bpexp.render.axes import literal
+from bpexp.render.axes import limits, literal
 from bpexp.typing import Array
 
 
@@ -52,7 +52,7 @@ def study_maps(maps: GridMaps) -> Figure:
         for finite, values in zip(is_finite, maps.values.values(), strict=True)
     ]
     means = _ratio(np.stack(sums), np.stack([finite.sum(axis=-1) for finite in is_finite]))
-    low, high = maps.limits or (np.nanmin(means), np.nanmax(means))
+    low, high = maps.limits or limits(means)
     n_maps = len(means)
     figure = Figure(figsize=(1.2 + 4.0 * n_maps, 4.2), layout="constrained")
     panels = figure.subplots(1, n_maps, squeeze=False, sharey=True)[0]

@@ -69,8 +69,8 @@ class Verdict:
         n_runs: Number of runs that have a result.
         n_unfinished: Number of runs that failed or were interrupted. They are left out.
         n_values: Number of runs that have a value.
-        mean: Mean; nan for fewer than two values. A share has its 95% confidence interval, and so
-            has a mean over the points of a grid, between seeds.
+        mean: Mean; nan for fewer than two values, over a grid for none. A share has its 95%
+            confidence interval, and so has a mean over the points of a grid, between seeds.
         sd: Standard deviation.
         median: Median.
         range: Smallest and largest value.

@@ -142,8 +142,10 @@ def _check_not_deleted(reader: RunReader, wanted: str) -> None:
 
 
 def _is_deleted(reader: RunReader, run: StoredRun) -> bool:
-    # By a tag that few runs share: a store may have many deleted runs.
-    tags = {key: run.tags[key] for key in (run_tags.RESULT,) if key in run.tags}
+    # By tags that few runs share: a store may have many deleted runs, also beside sweeps and runs
+    # without a result.
+    keys = (run_tags.KIND, run_tags.IDENTITY, run_tags.RESULT)
+    tags = {key: run.tags[key] for key in keys if key in run.tags}
     deleted = reader.search(run.experiment_id, Query(tags=tags, are_deleted=True), NO_PARTS)
     return any(one.run_id == run.run_id for one in deleted)
 

@@ -45,9 +45,8 @@ class StoredSweep:
             ConfigError: The table, or a run, is not as it was written.
         """
         query = Query(sweep=parent.run_id, with_parents=False)
-        sweep_integrity.checked_file(parent, archive, file_names.RESULTS_PARQUET)
-        table = run_tables.results_table(archive, parent)
-        if table is None:
+        content = sweep_integrity.checked_file(parent, archive, file_names.RESULTS_PARQUET)
+        if content is None:
             table = table_of(archive, parent.experiment_id, query)
             if table.empty:
                 raise ConfigError(
@@ -55,6 +54,7 @@ class StoredSweep:
                     "trains them if its process has ended."
                 )
             return cls(parent, table, is_ordered=False)._with_untrained(archive, len(table))
+        table = run_tables.results_table(content, parent)
         compared = metric_differences.ComparedTable(table)
         stored = set()
         for run in _checked(archive, parent.experiment_id, query, _METRICS):

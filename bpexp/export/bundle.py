@@ -203,8 +203,10 @@ def _pack(archive: Archive, runs: Sequence[StoredRun]) -> _Page:
                 parents.add(run.parent)
                 if run.status == "FINISHED":
                     _check_intact(run, files, archive)
-                    integrity.refuse(run, integrity.param_problem(run, archive))
-                    finished.setdefault(stored_config(run, archive).data, run)
+                    config = stored_config(run, archive)
+                    problems = integrity.param_problems(run, config)
+                    integrity.refuse(run, next(iter(problems), ""))
+                    finished.setdefault(config.data, run)
             members |= _members(run, files, curves)
     n_runs = sum(not run.is_sweep for run in runs)
     return _Page(packed(members), finished, n_runs, parents)

@@ -20,7 +20,6 @@ from bpexp.config.schema import RUNTIME
 from bpexp.fields.checks import ConfigError, nearest
 from bpexp.runs import file_names, run_tags
 from bpexp.runs.metrics import METRICS, Direction, listed
-from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import Parts, Query, RunReader, StoredRun
 
 
@@ -110,17 +109,12 @@ def _number_or_text(text: str) -> Any:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else text
 
 
-def results_table(archive: Archive, parent: StoredRun) -> pd.DataFrame | None:
-    """The runs of a sweep, read from its artifact results.parquet; None if there is none.
+def results_table(content: bytes, parent: StoredRun) -> pd.DataFrame:
+    """The runs of a sweep, from the content of its artifact results.parquet.
 
     Raises:
-        ConfigError: results.parquet is malformed.
+        ConfigError: The content is malformed.
     """
-    content = archive.file_if_any(parent, file_names.RESULTS_PARQUET)
-    return None if content is None else _parse_results(content, parent)
-
-
-def _parse_results(content: bytes, parent: StoredRun) -> pd.DataFrame:
     name = f"{file_names.RESULTS_PARQUET} of {parent.short_id}"
     try:
         table = pd.read_parquet(io.BytesIO(content))

@@ -44,7 +44,7 @@ def corrected(argument: str) -> str | None:
 def _corrected_part(part: str) -> str:
     start = _START.match(part)
     if start is None:
-        return _balanced(part)
+        return balanced(part)
     listed = []
     for text in filter(None, _SEPARATOR.split(part[start.end() :])):
         key, *value = re.split(r"\s*[=:]\s*", text, maxsplit=1)
@@ -56,17 +56,17 @@ def _corrected_part(part: str) -> str:
 
 def _list(value: str) -> str:
     """The values of a setting as a list or a function, with brackets that match."""
-    value = _balanced(value).strip(" ,;")
+    value = balanced(value).strip(" ,;")
     if _FUNCTION.match(value) or (value.startswith("[") and value.endswith("]")):
         return value
     inside = value[1:-1] if value[:1] in BRACKETS else value
     return f"[{inside}]"
 
 
-def _balanced(value: str) -> str:
+def balanced(value: str) -> str:
     """The value without brackets that are not opened, and with those that are not closed.
 
-    >>> _balanced("[0.1,(1,2],3)")
+    >>> balanced("[0.1,(1,2],3)")
     '[0.1,(1,2),3]'
     """
     letters, opened = [], ""

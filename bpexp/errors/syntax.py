@@ -268,8 +268,8 @@ def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
             yield f"{key} has a {quote} that is not closed", f"{key}={value.replace(quote, '')}"
     unclosed, unopened = _brackets(value)
     if unclosed:
-        closers = "".join(BRACKETS[bracket] for bracket in reversed(unclosed))
-        yield f"{key} has a {unclosed[-1]} that is not closed", f"{key}={value}{closers}"
+        closed = brackets.balanced(value)
+        yield f"{key} has a {unclosed[-1]} that is not closed", f"{key}={closed}"
     if unopened:
         opener = next(opening for opening, closing in BRACKETS.items() if closing == unopened)
         yield f"{key} has a {unopened} that is not opened", f"{key}={opener}{value}"

@@ -277,7 +277,7 @@ def test_a_damaged_spool_file_is_reported_and_its_runs_are_trained_again(expecte
 KILLED_WHILE_SPOOLING = {
     "partly": """
 def write_file(file, content):
-    file.with_name(f"{file.name}.new").write_bytes(content[: len(content) // 2])
+    file.with_name(f"{file.name}.1f.new").write_bytes(content[: len(content) // 2])
     os.kill(os.getpid(), signal.SIGKILL)
 
 durable.write_file = write_file

@@ -4,6 +4,8 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,8 @@ from sqlalchemy import make_url
 
 import bpexp
 from bpexp.fields.checks import ConfigError
-from bpexp.tracking import store_lock
+from bpexp.tracking import durable, output_directory, store_lock
 from bpexp.tracking.factory import open_tracker
-from bpexp.tracking.output_directory import file_name
 from bpexp.tracking.store import locate, sqlite_file, sqlite_uri
 
 NAMES = ["a?b", "50%", "%41", "it's", 'say "x"', "a#b", "ä ö", "a&b=c", "a;b", "..."]
@@ -26,6 +27,24 @@ def test_the_address_of_a_folder_with_special_characters_names_its_file(name, tm
     assert make_url(found.uri).database == str(found.database)
     assert locate(found.uri, Path("/elsewhere"), {}).uri == found.uri
     assert sqlite_file(sqlite_uri(found.database)) == found.database
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_a_file_can_be_written_twice_at_the_same_time(tmp_path, number):
+    together = threading.Barrier(2)
+
+    def write(content):
+        together.wait(30)
+        output_directory.create(tmp_path / "outputs")
+        durable.write_file(tmp_path / "outputs" / "results.csv", content)
+
+    contents = [b"a" * 100_000, b"b" * 100_000]
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(write, contents))
+    outputs = tmp_path / "outputs"
+    assert sorted(os.listdir(outputs)) == [".gitignore", "results.csv"]
+    assert (outputs / ".gitignore").read_bytes() == b"*\n"
+    assert (outputs / "results.csv").read_bytes() in contents
 
 
 @pytest.mark.parametrize("name", ["a?b %41 'x'", pytest.param('50% "ä#', marks=pytest.mark.long)])
@@ -157,7 +176,7 @@ def test_a_lock_that_another_process_holds_is_waited_for_in_limits(tmp_path, mon
 
 @pytest.mark.parametrize("run_id", ["../../x", "..", "/etc", "a/b", "."])
 def test_an_id_of_a_foreign_store_names_one_folder(run_id):
-    name = file_name(run_id[:8])
+    name = output_directory.file_name(run_id[:8])
     assert Path("reports", name).resolve().parent == Path("reports").resolve()
 
 

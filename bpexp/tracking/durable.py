@@ -14,17 +14,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from secrets import token_hex
 
 
 def write_file(file: Path, content: bytes) -> None:
     """Write a file atomically: it has its old or its new content, also after a power loss.
 
+    Two processes may write the same file at the same time; the last one decides its content. A
+    process that is killed may leave a file ``<name>.<digits>.new``.
+
     Raises:
         OSError: It cannot be written; a file that existed before is unchanged.
     """
-    temporary = file.with_name(f"{file.name}.new")
+    temporary = file.with_name(f"{file.name}.{token_hex(8)}.new")
     try:
-        with open(temporary, "wb") as out:
+        with open(temporary, "xb") as out:
             out.write(content)
             out.flush()
             os.fsync(out.fileno())

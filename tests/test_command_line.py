@@ -23,8 +23,10 @@ import yaml
 from exact_csv import read_csv
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.experimental.callback import Callback
+from mlflow import MlflowClient
 from psutil import Process
 from read_back import client_of, tracked
+from servers import postgresql
 from sklearn.datasets import load_iris
 from sweeping import children, clean_environment, command_of, wait_until
 
@@ -627,18 +629,36 @@ def test_a_failed_run_is_named_and_does_not_affect_the_others(inside, tmp_path):
     assert failed.info.status == "FAILED"
 
 
-@pytest.mark.slow
-def test_two_processes_can_create_the_store_at_the_same_time(warm, tmp_path):
-    arguments = ["-m", "seed=1,2,3,4", "epochs=5", "n_jobs=4"]
-    both = [warm.start(tmp_path, *arguments, environment=clean_environment()) for _ in range(2)]
-    for process in both:
-        out, err = process.communicate()
-        assert process.returncode == 0
-        # On a slow machine, the second one says that it waits.
+TWO_SWEEPS = [["-m", f"seed={seeds}", "epochs=5", "n_jobs=2"] for seeds in ("1,2", "3,4")]
+
+
+def run_together(warm, folder, commands):
+    """Start all commands before any of them ends, and check that each succeeds."""
+    together = [warm.start(folder, *one, environment=clean_environment()) for one in commands]
+    written = [process.communicate() for process in together]
+    for process, (out, err) in zip(together, written, strict=True):
+        assert process.returncode == 0, err
+        # On a slow machine, one that waits for another one says so.
         assert err == "" or (err.startswith("Waiting") and err.count("\n") == 1)
         assert "1 combination by median final loss" in out
-    assert [r.info.status for r in tracked(folder=tmp_path)] == ["FINISHED"] * 10
+
+
+@pytest.mark.slow
+def test_two_processes_can_create_an_sqlite_store_at_the_same_time(warm, tmp_path):
+    run_together(warm, tmp_path, TWO_SWEEPS)
+    assert [r.info.status for r in tracked(folder=tmp_path)] == ["FINISHED"] * 6
     assert (tmp_path / "outputs" / ".gitignore").read_text() == "*\n"
+
+
+@pytest.mark.slow
+def test_two_processes_can_create_the_tables_of_postgresql_at_the_same_time(warm, tmp_path):
+    with postgresql() as server:
+        uri = f"tracking.uri={server.uri}"
+        run_together(warm, tmp_path, [[*one, uri] for one in TWO_SWEEPS])
+        client = MlflowClient(server.uri)
+        experiment = client.get_experiment_by_name("bpexp").experiment_id
+        runs = client.search_runs([experiment])
+        assert [r.info.status for r in runs] == ["FINISHED"] * 6
 
 
 @pytest.mark.usefixtures("a_store")

@@ -10,8 +10,11 @@ import sqlalchemy
 from mlflow import MlflowClient
 
 from bpexp.tracking import durable, mlflow_internals
-from bpexp.tracking.retry import TrackingError
+from bpexp.tracking.retry import RetryPolicy, TrackingError
 from bpexp.tracking.store import Store, is_server, limit_logs, sqlite_file, sqlite_uri
+
+_CREATION_LOCK = int.from_bytes(b"bpexp")
+"""The key of PostgreSQL's advisory lock of processes that create MLflow's tables."""
 
 
 def open_client(store: Store) -> MlflowClient:
@@ -26,17 +29,54 @@ def open_client(store: Store) -> MlflowClient:
     uri = store.uri
     if store.database is not None and store.is_new:
         _create_sqlite(store.database)
-    if not is_server(uri):
-        # Fails at once, where MLflow would retry for minutes.
-        engine = sqlalchemy.create_engine(store.uri, poolclass=sqlalchemy.pool.NullPool)
-        with engine.connect() as connection:
-            if sqlalchemy.inspect(connection).has_table("alembic_version"):
-                query = sqlalchemy.text("SELECT version_num FROM alembic_version")
-                _check_revision(connection.scalar(query), store)
+    if is_server(uri):
+        return _connected(uri)
+    # Fails at once, where MLflow would retry for minutes.
+    engine = sqlalchemy.create_engine(
+        uri, poolclass=sqlalchemy.pool.NullPool, isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        if connection.dialect.name == "postgresql" and not _is_complete(connection):
+            _wait_for_creation(connection)
+        _check_revision(_revision(connection), store)
+        return _connected(uri)
+
+
+def _connected(uri: str) -> MlflowClient:
+    """A client that has made a request; MLflow creates the tables of an empty database."""
     with _without_quoted_folder(uri):
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def _revision(connection: sqlalchemy.Connection) -> str | None:
+    """The version of MLflow's tables in a database; None if it has none."""
+    if not sqlalchemy.inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.scalar(sqlalchemy.text("SELECT version_num FROM alembic_version"))
+    return None if found is None else str(found)
+
+
+def _is_complete(connection: sqlalchemy.Connection) -> bool:
+    """Whether a database has all tables of the installed MLflow, and its default experiment."""
+    if _revision(connection) != mlflow_internals.latest_revision():
+        return False
+    return connection.scalar(sqlalchemy.text("SELECT 1 FROM experiments LIMIT 1")) is not None
+
+
+def _wait_for_creation(connection: sqlalchemy.Connection) -> None:
+    """Wait until no other process creates MLflow's tables: two that create them at once fail.
+
+    Others wait for this process until the connection is closed.
+
+    Raises:
+        OperationalError: Another process has the lock for longer than the retry time.
+    """
+    # Zero would be no limit.
+    milliseconds = max(1, round(1000 * RetryPolicy().seconds))
+    connection.execute(sqlalchemy.text(f"SET lock_timeout = {milliseconds}"))
+    connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({_CREATION_LOCK})"))
 
 
 @contextmanager
@@ -58,7 +98,7 @@ def _check_revision(found: str | None, store: Store) -> None:
         return
     advice = (
         f"back it up, then run: mlflow db upgrade {store.quoted}"
-        if mlflow_internals.is_older_revision(str(found))
+        if mlflow_internals.is_older_revision(found)
         else "install the newer MLflow that created it"
     )
     raise TrackingError(

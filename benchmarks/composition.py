@@ -16,7 +16,7 @@ from typing import Any
 
 from bpexp.config.compose import Composer, hydra_loader
 from bpexp.sweeps import plan
-from bpexp.sweeps.samplers import sub_sweeps
+from bpexp.sweeps.grid import sub_sweeps
 
 HYDRA_SHARE = 100
 """Hydra composes one job in this many."""

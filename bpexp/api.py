@@ -30,18 +30,18 @@ from bpexp.reporter import SilentReporter
 from bpexp.sweeps import budget, plan_generations, python_data, race, search
 from bpexp.sweeps.data_notes import notes
 from bpexp.sweeps.executors import make_batches
-from bpexp.sweeps.grid_plan import plan_grid
-from bpexp.sweeps.job import format_setting
-from bpexp.sweeps.plan import Plan, single_run_plan
-from bpexp.sweeps.runner import FinishedSweep
-from bpexp.sweeps.samplers import sweep_files
-from bpexp.sweeps.samplers.python_jobs import (
+from bpexp.sweeps.grid import sweep_files
+from bpexp.sweeps.grid.python_jobs import (
     as_arguments,
     compose_jobs,
     has_search,
     typed_arguments,
     zip_argument,
 )
+from bpexp.sweeps.grid_plan import plan_grid
+from bpexp.sweeps.job import format_setting
+from bpexp.sweeps.plan import Plan, single_run_plan
+from bpexp.sweeps.runner import FinishedSweep
 from bpexp.tracking import lookup, run_tables
 from bpexp.tracking.archive import Archive, open_archive
 from bpexp.tracking.factory import open_reader

@@ -18,7 +18,7 @@ from bpexp.config import hydra_internals
 from bpexp.config.compose import Composer, compose, compose_settings
 from bpexp.config.paths import conf_dir
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.samplers import sub_sweeps
+from bpexp.sweeps.grid import sub_sweeps
 
 EXAMPLES = settings.default.max_examples
 """20; 100 or 2,000 with --hypothesis-profile=full or thorough. Hydra composes each example."""

@@ -20,7 +20,7 @@ from bpexp.data import data_file, load
 from bpexp.data.file_settings import FileConfig
 from bpexp.errors import suggestions, syntax
 from bpexp.fields.checks import ConfigError, Widths
-from bpexp.sweeps.samplers.sub_sweeps import is_beyond_hydra
+from bpexp.sweeps.grid.sub_sweeps import is_beyond_hydra
 
 DEEP = f"hidden={'[' * 2000}{']' * 2000}"
 SYNTAX = [

@@ -47,7 +47,7 @@ from bpexp.nn.optimizers import OPTIMIZERS
 from bpexp.nn.schedules import SCHEDULES
 from bpexp.render import html
 from bpexp.sweeps import plan
-from bpexp.sweeps.samplers import sub_sweeps
+from bpexp.sweeps.grid import sub_sweeps
 from bpexp.training.batching import load_engine
 from bpexp.training.loop import train_batch
 

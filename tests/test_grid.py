@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bpexp.config.compose import composer
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.samplers import sub_sweeps
+from bpexp.sweeps.grid import sub_sweeps
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ SHUFFLED = (
 def test_shuffle_gives_the_same_order_in_another_process(values):
     code = (
         "from bpexp.config.compose import composer\n"
-        "from bpexp.sweeps.samplers.sub_sweeps import jobs\n"
+        "from bpexp.sweeps.grid.sub_sweeps import jobs\n"
         f"for text in {SHUFFLED!r}:\n"
         "    print([j[0].partition('=')[2] for j in jobs([text], composer().parse)])\n"
     )

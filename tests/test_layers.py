@@ -36,6 +36,12 @@ LAYERS = (
 """From top to bottom; a package imports itself and the packages below."""
 LEVEL = {package: level for level, packages in enumerate(LAYERS) for package in packages}
 
+INSIDE_SWEEPS = {
+    "grid": {"grid", "job"},
+    "samplers": {"grid", "job", "samplers"},
+}
+"""The parts of ``bpexp.sweeps`` that a package in it imports."""
+
 LIBRARIES = {
     "joblib": ("bpexp/sweeps/executors/",),
     "dask": ("bpexp/sweeps/executors/dask_",),
@@ -55,12 +61,12 @@ LIBRARIES = {
 """The beginnings of the files that may import a library."""
 
 LATE = {
-    "__init__.py", "api.py", "app/final_steps.py", "cli/exits.py", "cli/hydra_main.py",
-    "cli/main.py", "cli/ranking.py", "data/file_settings.py",
+    "__init__.py", "analysis/importance.py", "api.py", "app/final_steps.py", "cli/exits.py",
+    "cli/hydra_main.py", "cli/main.py", "cli/ranking.py", "data/file_settings.py",
     "export/publish.py", "export/served.py", "runs/predictions_file.py",
-    "sweeps/samplers/importance.py", "sweeps/samplers/search.py", "tracking/factory.py",
-    "tracking/mlflow_internals.py", "tracking/process.py", "tracking/recovery.py",
-    "tracking/retry.py", "tracking/store.py", "training/batching.py",
+    "sweeps/samplers/search.py", "tracking/factory.py", "tracking/mlflow_internals.py",
+    "tracking/process.py", "tracking/recovery.py", "tracking/retry.py", "tracking/store.py",
+    "training/batching.py",
 }  # fmt: skip
 """The modules that import in functions. The docstring of each says why."""
 
@@ -107,6 +113,17 @@ def test_imports_go_down(file: Path) -> None:
         elif library in LIBRARIES and not name.startswith(LIBRARIES[library]):
             wrong.append(module)
     assert not wrong
+
+
+@pytest.mark.parametrize("package", INSIDE_SWEEPS)
+def test_packages_inside_sweeps_import_only_what_they_are_made_of(package: str) -> None:
+    """What lists or proposes jobs knows nothing of plans, executors and results."""
+    files = [file for file in FILES if file.parent == ROOT / "bpexp" / "sweeps" / package]
+    assert files
+    for file in files:
+        modules = [module.split(".") for module in imported(file)]
+        own = {parts[2] for parts in modules if parts[:2] == ["bpexp", "sweeps"]}
+        assert own <= INSIDE_SWEEPS[package], file
 
 
 def has_late_import(file: Path) -> bool:

@@ -11,7 +11,7 @@ import bpexp
 from bpexp.config.compose import compose_settings, composer
 from bpexp.config.schema import parse_runtime, plain
 from bpexp.fields.checks import ConfigError, Tags, TagValues
-from bpexp.sweeps.samplers import sweep_files
+from bpexp.sweeps.grid import sweep_files
 from bpexp.tracking import artifact_files
 from bpexp.tracking.archive import open_archive
 from bpexp.tracking.store import locate

@@ -11,7 +11,7 @@ import bpexp
 from bpexp.config.compose import compose_settings
 from bpexp.config.schema import parse
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.samplers.python_jobs import compose_jobs
+from bpexp.sweeps.grid.python_jobs import compose_jobs
 
 
 @pytest.mark.parametrize(

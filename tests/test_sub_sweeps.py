@@ -12,7 +12,7 @@ import bpexp
 from bpexp.config.compose import composer
 from bpexp.config.grammar import linspace, logspace
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.samplers import sub_sweeps
+from bpexp.sweeps.grid import sub_sweeps
 
 PARSE = composer().parse
 

@@ -10,8 +10,8 @@ from read_back import tracked
 
 import bpexp
 from bpexp.analysis import components
+from bpexp.analysis.importance import MIN_TRIALS, ped_anova
 from bpexp.analysis.variance import HIGHER, Decomposition, Share, shares
-from bpexp.sweeps.samplers.importance import MIN_TRIALS, ped_anova
 
 LEVELS, N_SEEDS = (3, 4, 2), 5
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpexp.analysis.findings import Findings, Summary
+from bpexp.analysis.importance import MIN_TRIALS, ped_anova
 from bpexp.analysis.words import number
-from bpexp.sweeps.samplers.importance import MIN_TRIALS, ped_anova
 from bpexp.typing import Array
 
 MAX_NAMED = 6

@@ -25,6 +25,7 @@ from bpexp.fields.checks import ConfigError
 from bpexp.guards import passwords
 from bpexp.studies import definition
 from bpexp.sweeps import plan_generations, race, search
+from bpexp.sweeps.grid import sub_sweeps, sweep_files
 from bpexp.sweeps.grid_plan import plan_grid
 from bpexp.sweeps.plan import (
     Plan,
@@ -35,7 +36,6 @@ from bpexp.sweeps.plan import (
 )
 from bpexp.sweeps.ranking import values_of
 from bpexp.sweeps.runner import FinishedSweep
-from bpexp.sweeps.samplers import sub_sweeps, sweep_files
 from bpexp.tracking.store import locate
 
 Overrides = Sequence[str]

@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 
 from bpexp.config.grammar import SPACES
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.samplers.sub_sweeps import check_separators, is_beyond_hydra
+from bpexp.sweeps.grid.sub_sweeps import check_separators, is_beyond_hydra
 
 CURRENT: ContextVar["Typed"] = ContextVar("CURRENT")
 """The command line of this process; unset if another program uses Hydra's plugins."""

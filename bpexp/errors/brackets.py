@@ -18,8 +18,8 @@ from hydra.errors import HydraException
 from bpexp.config.grammar import parse_overrides
 from bpexp.config.schema import keys
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.samplers import sub_sweeps
-from bpexp.sweeps.samplers.sub_sweeps import BRACKETS
+from bpexp.sweeps.grid import sub_sweeps
+from bpexp.sweeps.grid.sub_sweeps import BRACKETS
 
 _START = re.compile(r"(?:[A-Za-z_]\w*=)?zip\s*[(\[{]?\s*(?=[A-Za-z_])", re.IGNORECASE)
 _SEPARATOR = re.compile(r"[\s,;]*(?<![\w.@/])(?=[A-Za-z_][\w.@/]*\s*[=:])")

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from bpexp.config.hydra_errors import number_with_comma
 from bpexp.config.schema import keys, options_with, rule_of, setting_of
 from bpexp.fields import checks
-from bpexp.sweeps.samplers import sub_sweeps
+from bpexp.sweeps.grid import sub_sweeps
 
 WORDS_FOR_NULL = ("none", "nil", "off", "no", "false", "all", "full")
 """What people type for null."""

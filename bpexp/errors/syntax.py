@@ -27,8 +27,8 @@ from bpexp.config.schema import FIXED_GROUPS, NAMED_GROUPS, keys, rule_of, takes
 from bpexp.errors import brackets, other_notations, suggestions
 from bpexp.errors.command_names import COMMANDS
 from bpexp.fields import checks
-from bpexp.sweeps.samplers import sub_sweeps
-from bpexp.sweeps.samplers.sub_sweeps import BRACKETS
+from bpexp.sweeps.grid import sub_sweeps
+from bpexp.sweeps.grid.sub_sweeps import BRACKETS
 
 MAX_LENGTH = 10_000
 """Maximum length of an argument for which corrections are tried."""

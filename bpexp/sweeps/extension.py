@@ -19,8 +19,8 @@ from bpexp.config.compose import Composer, Plain
 from bpexp.config.options import OPTION_GROUPS, key_of
 from bpexp.config.schema import TRAIN, TrainConfig, parse_train, plain, setting_of, unknown_key
 from bpexp.fields.checks import ConfigError
+from bpexp.sweeps.grid import setting_values, sub_sweeps
 from bpexp.sweeps.plan import Plan
-from bpexp.sweeps.samplers import grid, sub_sweeps
 
 
 def extended_plan(plan: Plan, arguments: Sequence[str], composer: Composer) -> Plan:
@@ -82,7 +82,7 @@ def _combinations(plan: Plan, arguments: Sequence[str], composer: Composer) -> l
     extended = {
         keys: _different_otherwise(configs, some[0], composer) for keys, some in jobs.items()
     }
-    grid.check_count(sum(len(extended[keys]) * len(some) for keys, some in jobs.items()))
+    setting_values.check_count(sum(len(extended[keys]) * len(some) for keys, some in jobs.items()))
     combined: dict[str, Plain] = {}
     for config in configs:
         for keys, some in jobs.items():

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from bpexp.config import folds
 from bpexp.sweeps import race
+from bpexp.sweeps.grid import setting_values, sweep_files
 from bpexp.sweeps.plan import Plan, Values, check_different_runs, make_plan
-from bpexp.sweeps.samplers import grid, sweep_files
 
 
 class GridPlan(NamedTuple):
@@ -75,7 +75,7 @@ def _distinct(numbered: Iterable[tuple[int, Values]]) -> Iterator[tuple[int, Val
     """The first one of equal configurations."""
     known = set()
     for index, values in numbered:
-        identity = json.dumps(grid.canonical(dict(values)), sort_keys=True)
+        identity = json.dumps(setting_values.canonical(dict(values)), sort_keys=True)
         if identity not in known:
             known.add(identity)
             yield index, values

@@ -23,10 +23,10 @@ from bpexp.fields.checks import ConfigError
 from bpexp.guards import passwords
 from bpexp.nn.arithmetic import VERSION
 from bpexp.runs import file_names, identity, record_digests
+from bpexp.sweeps.grid.setting_values import MAX_RUNS
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan, PlannedSearch, restore_jobs
 from bpexp.sweeps.rungs import Rung
-from bpexp.sweeps.samplers.grid import MAX_RUNS
 
 NAME = file_names.PLAN
 MAX_BYTES = 10**9

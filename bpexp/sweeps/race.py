@@ -14,11 +14,11 @@ from bpexp.config.replicates import OWN_SEEDS, is_replicate_key
 from bpexp.config.schema import TrainConfig, flatten, plain
 from bpexp.fields.checks import ConfigError
 from bpexp.sweeps.generations import Generations, ScoresOf
+from bpexp.sweeps.grid.setting_values import check_count
 from bpexp.sweeps.job import Combination, Job, by_combination
 from bpexp.sweeps.plan import Plan, Values, make_plan
 from bpexp.sweeps.race_result import RacedCombination, RaceResult
 from bpexp.sweeps.ranking import sources_of
-from bpexp.sweeps.samplers.grid import check_count
 from bpexp.sweeps.samplers.racing import RacingSampler, center_of
 
 

@@ -16,6 +16,7 @@ from bpexp.runs.record_digests import NAMES_KEY
 from bpexp.runs.result import Outcome
 from bpexp.runs.run_tags import IDENTITY, OUTCOME, RESULT
 from bpexp.sweeps import integrity, plan_file, sweep_integrity
+from bpexp.sweeps.grid import sweep_files
 from bpexp.sweeps.grid_plan import plan_grid
 from bpexp.sweeps.job import Job
 from bpexp.sweeps.plan import Plan
@@ -31,7 +32,6 @@ from bpexp.sweeps.row import (
     validation_curve,
 )
 from bpexp.sweeps.rungs import pruned_epochs
-from bpexp.sweeps.samplers import sweep_files
 from bpexp.sweeps.stored_pages import map_pages
 from bpexp.tracking import process, spool
 from bpexp.tracking.archive import Archive

@@ -17,9 +17,10 @@ from bpexp.runs import comparability
 from bpexp.runs.objective import Objective
 from bpexp.sweeps import comparable
 from bpexp.sweeps.generations import Generations, train_config
+from bpexp.sweeps.grid import sub_sweeps, sweep_files
 from bpexp.sweeps.plan import Plan, PlannedSearch, make_plan
 from bpexp.sweeps.rungs import pruned_epochs
-from bpexp.sweeps.samplers import lr_range, sub_sweeps, sweep_files
+from bpexp.sweeps.samplers import lr_range
 from bpexp.sweeps.samplers.search import SearchSampler
 from bpexp.sweeps.samplers.space import Space, parse
 from bpexp.sweeps.samplers.trials import Trial, best_of

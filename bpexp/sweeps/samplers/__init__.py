@@ -1,1 +1,1 @@
-"""Which configurations a sweep tries."""
+"""What proposes the jobs of a sweep from the results of earlier ones: searches and races."""

@@ -1,7 +1,7 @@
-"""The contract of a sampler: it chooses the configurations that a sweep tries.
+"""The contract of a sampler, which proposes the jobs of a sweep from the results of earlier ones.
 
-A sampler proposes generations of jobs and receives their results, on which the next proposals
-depend. A grid, whose jobs are known from the start, has none:
+It is asked for a generation of jobs, and told their scores before it is asked for the next one. A
+grid needs no sampler: its jobs are known from the start (``bpexp.sweeps.grid``).
 
 >>> class Halving:
 ...     "Halves the learning rate until the loss no longer falls."

@@ -24,8 +24,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from bpexp.config.options import key_of
 from bpexp.config.schema import rule_of
 from bpexp.fields.checks import ConfigError, Integer, Widths
+from bpexp.sweeps.grid import setting_values, sub_sweeps
 from bpexp.sweeps.job import format_setting
-from bpexp.sweeps.samplers import grid, sub_sweeps
 
 DIGITS = 4
 """Significant digits of suggested numbers."""
@@ -256,7 +256,7 @@ def _part(
     key = override.get_key_element()
     keys = (key_of(key),)
     if not override.is_sweep_override():
-        return keys, _Fixed(grid.values(override))
+        return keys, _Fixed(setting_values.expanded(override))
     if not is_replicate(*keys):
         return keys, _dimension(key, override)
     if isinstance(override.value(), IntervalSweep):
@@ -264,7 +264,7 @@ def _part(
             f"{key} must be a list or range(...), because seeds are repeated and not searched, got "
             f"{override.input_line!r}; type '{key}=range(0,10)'."
         )
-    return keys, _Replicates([(text,) for text in grid.values(override)])
+    return keys, _Replicates([(text,) for text in setting_values.expanded(override)])
 
 
 def rounded(value: float, low: float, high: float) -> float:
@@ -293,7 +293,7 @@ def _dimension(key: str, override: Override) -> Dimension:
         raise ConfigError(f"{key} must have no tag other than log, got {override.input_line!r}.")
     if isinstance(sweep, IntervalSweep):
         return _interval(key, override, sweep, is_log=is_log)
-    alternatives = grid.values(override)
+    alternatives = setting_values.expanded(override)
     if not isinstance(sweep, RangeSweep):
         if is_log:
             raise ConfigError(f"{key} must be an interval for log, got {override.input_line!r}.")

@@ -21,8 +21,8 @@ from bpexp.config.compose import (
 from bpexp.config.options import group_of
 from bpexp.config.schema import rule_of, takes_numbers
 from bpexp.fields.checks import ConfigError, Integer, Widths, brief
+from bpexp.sweeps.grid import setting_values, sub_sweeps, sweep_files
 from bpexp.sweeps.job import format_setting
-from bpexp.sweeps.samplers import grid, sub_sweeps, sweep_files
 
 Value = tuple[str, Any]
 """A key and its value; the key "" stands for an override of the command line."""
@@ -54,7 +54,7 @@ def compose_jobs(arguments: Sequence[str], settings: Mapping[str, Any]) -> list[
     axes = [_axis(key, _plain(key, value)) for key, value in settings.items()]
     typed = sweep_files.jobs(arguments, composer())
     _check_zips(arguments, settings)
-    grid.check_count(len(typed) * math.prod(map(len, axes)))
+    setting_values.check_count(len(typed) * math.prod(map(len, axes)))
     composed = []
     for overrides in typed:
         for values in itertools.product(*axes):
@@ -121,7 +121,7 @@ def typed_arguments(arguments: Sequence[Any], settings: Mapping[str, Any]) -> li
     """The arguments and settings as they would be typed, as far as they can; for messages."""
     typed = [text for text in arguments if isinstance(text, str)]
     for key, value in settings.items():
-        if isinstance(value, range) and len(value) > grid.MAX_RUNS:
+        if isinstance(value, range) and len(value) > setting_values.MAX_RUNS:
             continue
         plain = list(value) if isinstance(value, range | tuple | set) else value
         items = plain if isinstance(plain, list) else [plain]
@@ -189,7 +189,7 @@ def _axis(key: str, value: Any) -> list[Value]:
     dotted = key.replace("__", ".")
     if _is_call(dotted, value):
         (override,) = composer().parse([f"{dotted}={value}"])
-        return [("", text) for text in grid.values(override)]
+        return [("", text) for text in setting_values.expanded(override)]
     check_order(dotted, value)
     if isinstance(value, str) and _NUMBERS.fullmatch(value) and takes_numbers(dotted):
         raise ConfigError(
@@ -202,6 +202,6 @@ def _axis(key: str, value: Any) -> list[Value]:
     if not len(value):
         raise ConfigError(f"{dotted} must have at least one value, got {brief(value)}.")
     # A range may have billions.
-    grid.check_count(len(value))
-    grid.check_different(dotted, value)
+    setting_values.check_count(len(value))
+    setting_values.check_different(dotted, value)
     return [(key, one) for one in value]

@@ -2,7 +2,7 @@
 
 >>> from bpexp.config.compose import composer
 >>> (override,) = composer().parse(["lr=range(0.1,0.4,0.1)"])
->>> values(override)
+>>> expanded(override)
 ['lr=0.1', 'lr=0.2', 'lr=0.3']
 """
 
@@ -34,7 +34,7 @@ def check_count(runs: int) -> None:
         raise ConfigError(f"A sweep has at most {MAX_RUNS} runs, got {runs} combinations.")
 
 
-def values(override: Override, *, allow_equal_values: bool = False) -> list[str]:
+def expanded(override: Override, *, allow_equal_values: bool = False) -> list[str]:
     """The overrides, one for each value, that a sweep override stands for.
 
     Args:

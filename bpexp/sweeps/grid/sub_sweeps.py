@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 
 from bpexp.config.options import key_of
 from bpexp.fields.checks import ConfigError
-from bpexp.sweeps.samplers import grid
+from bpexp.sweeps.grid import setting_values
 
 Parse = Callable[[Sequence[str]], list[Override]]
 """Parses overrides, as ``Composer.parse`` does."""
@@ -68,8 +68,9 @@ def jobs(arguments: Sequence[str], parse: Parse) -> list[list[str]]:
         The overrides of each job. Sub-sweeps may have jobs in common, which are listed each time.
 
     Raises:
-        ConfigError: An argument breaks a rule of ``grid.values``, zipped settings have different
-            numbers of values, a key is set twice, or there are more than ``grid.MAX_RUNS`` jobs.
+        ConfigError: An argument breaks a rule of ``setting_values.expanded``, zipped settings have
+            different numbers of values, a key is set twice, or there are more jobs than
+            ``setting_values.MAX_RUNS``.
         HydraException: What the parser raises.
     """
     check_separators(arguments)
@@ -77,7 +78,7 @@ def jobs(arguments: Sequence[str], parse: Parse) -> list[list[str]]:
     for plain in _without_unions(list(arguments), parse):
         alternatives = list(axes(plain, parse).values())
         count = math.prod(len(axis) for axis in alternatives)
-        grid.check_count(len(found) + count)
+        setting_values.check_count(len(found) + count)
         for job in itertools.product(*alternatives):
             found.append([text for overrides in job for text in overrides])
     return found
@@ -202,7 +203,7 @@ def axes(arguments: Sequence[str], parse: Parse) -> dict[tuple[str, ...], Axis]:
         else:
             (override,) = parse([argument])
             keys = (key_of(override.get_key_element()),)
-            axis = [(text,) for text in grid.values(override)]
+            axis = [(text,) for text in setting_values.expanded(override)]
         check_set_once(keys, found, argument)
         found[keys] = axis
     return found
@@ -247,7 +248,7 @@ def _zip_axis(inside: str, argument: str, parse: Parse) -> tuple[tuple[str, ...]
         if name in columns:
             raise ConfigError(f"{name} must be in zip once, got {argument!r}.")
         # A value may repeat: only two equal runs are a mistake, which is found later.
-        columns[name] = grid.values(override, allow_equal_values=True)
+        columns[name] = setting_values.expanded(override, allow_equal_values=True)
     if len(columns) < 2:
         raise ConfigError(f"zip must have at least two settings, got {argument!r}.")
     counts = {key: len(values) for key, values in columns.items()}

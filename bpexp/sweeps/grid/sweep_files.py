@@ -33,8 +33,8 @@ from bpexp.config.compose import Composer
 from bpexp.config.options import OPTION_GROUPS, group_of, option_names, unknown_option
 from bpexp.config.paths import OWN, misnamed_file, own_dir
 from bpexp.fields.checks import ConfigError, brief, nearest
+from bpexp.sweeps.grid import sub_sweeps
 from bpexp.sweeps.job import format_setting
-from bpexp.sweeps.samplers import sub_sweeps
 
 KEYS = ("common", "union")
 _TYPED = re.compile(r"\+*sweep=(.*)", re.DOTALL)

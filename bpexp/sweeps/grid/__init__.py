@@ -1,0 +1,1 @@
+"""The jobs that the arguments of a sweep list: every combination of the values of its settings."""

@@ -282,7 +282,7 @@ def load_runs(
         experiment_id, sweep = parent.experiment_id, parent.run_id
     else:
         experiment_id = lookup.experiment_id(reader, experiment)
-    query = Query(filter, sweep=sweep, with_parents=False)
+    query = Query(filter, sweep=sweep, are_sweeps=False)
     return run_tables.frame(reader.search(experiment_id, query, run_tables.table_parts()))
 
 

@@ -37,6 +37,21 @@ RUNS = [
     replace(RUN, name="deleted", started=1004),
 ]
 EXPERIMENT = "read"
+SIGNS = {
+    "sweep": {"bpexp.kind": "sweep", "bpexp.objective": "final_loss"},
+    "killed sweep": {"bpexp.kind": "sweep", "bpexp.objective": "accuracy",
+                     "bpexp.outcome": "interrupted"},
+    "sweep of another kind": {"bpexp.kind": "x", "bpexp.objective": "accuracy"},
+    "sweep without an objective": {"bpexp.kind": "sweep"},
+    "sweep with an outcome": {"bpexp.kind": "sweep", "bpexp.objective": "accuracy",
+                              "bpexp.outcome": "completed"},
+    "run": {"bpexp.outcome": "completed"},
+    "run of another kind": {"bpexp.kind": "sweep", "bpexp.outcome": "completed"},
+    "run with an objective": {"bpexp.objective": "x", "bpexp.outcome": "pruned"},
+    "failed run": {"bpexp.outcome": "failed"},
+    "another program's run": {},
+}  # fmt: skip
+"""Tags of sweeps and runs, one of which may have been altered, by name."""
 
 
 class Written:
@@ -50,6 +65,9 @@ class Written:
         tracker.tag_many([self.linked], run_tags.linked_sweep(self.sweep), "linked")
         tracker.close_run(self.sweep, replace(RUN, name="", metrics=[], tags={}, dataset=None))
         client.delete_run(self.ids[-1])
+        signs = open_tracker(store, "signs")
+        for number, (name, tags) in enumerate(SIGNS.items()):
+            signs.open_run(name, 100 - number, tags)
         open_tracker(store, "another").open_run("lr=0.1", 5, {})
         self.deleted = client.create_experiment("deleted")
         client.delete_experiment(self.deleted)
@@ -124,7 +142,7 @@ class ReaderContract:
         active = ["failed", "% _ ' ü", "lr=0.2", "lr=0.1", "sweep", "linked"]
         assert names(Query()) == active
         assert names(Query(), limit=2) == active[:2]
-        assert names(Query(with_parents=False)) == [name for name in active if name != "sweep"]
+        assert names(Query(are_sweeps=False)) == [name for name in active if name != "sweep"]
         assert names(Query(are_deleted=True)) == ["deleted"]
         assert names(replace(FINISHED, are_deleted=True), limit=1) == ["deleted"]
 
@@ -153,6 +171,20 @@ class ReaderContract:
         with pytest.raises(ConfigError, match=r"^--filter must be an MLflow filter such as") as e:
             list(reader.search(experiment, Query(text)))
         assert repr(text) in str(e.value)
+
+    def test_a_sweep_is_known_even_if_one_of_its_tags_was_altered(self, written, reader):
+        experiment = reader.experiments()["signs"]
+        sweeps = [name for name in SIGNS if "sweep" in name]
+        for are_sweeps in (True, False):
+            query = Query(are_sweeps=are_sweeps)
+            found = list(reader.search(experiment, query, NO_PARTS))
+            assert [run.name for run in found] == [
+                name for name in SIGNS if (name in sweeps) is are_sweeps
+            ]
+            assert {run.is_sweep for run in found} == {are_sweeps}
+            (first,) = reader.search(experiment, query, NO_PARTS, limit=1)
+            assert first.name == found[0].name
+            assert reader.count(experiment, query) == len(found)
 
     def test_runs_are_counted(self, written, reader, experiment):
         assert reader.count(experiment, Query()) == 6

@@ -80,7 +80,7 @@ def check_mended(inside, sweep, commands):
 
 @pytest.mark.parametrize("value", ["other", "worst", "none"])
 def test_the_best_run_is_that_of_the_ranking(inside, archive, sweep, run, value):
-    others = archive.search(Query(statuses=["FINISHED"], with_parents=False))
+    others = archive.search(Query(statuses=["FINISHED"], are_sweeps=False))
     other = next(one for one in others if one.parent != sweep.run_id)
     worst = next(one for one in others if one.parent == sweep.run_id and one.run_id != run.run_id)
     set_tag(
@@ -120,6 +120,22 @@ def test_a_run_with_an_altered_tag_is_not_used(inside, sweep, run, key, change, 
     done = inside("-m", *SETTINGS, "reuse=true")
     assert done.returncode == 0
     assert run.run_id[:8] not in done.stdout.split("Predictions")[0].split("rank")[1]
+    check_mended(inside, sweep, uses(sweep))
+
+
+@pytest.mark.parametrize("change", ["UPDATE tags SET value = 'run'", "DELETE FROM tags"])
+def test_a_sweep_of_another_kind_is_still_a_sweep(inside, sweep, change):
+    execute(f"{change} WHERE key = 'bpexp.kind'", sweep.run_id)
+    said = f"bpexp.kind was altered: .*bpexp resume {sweep.short_id}"
+    exports = [["export", sweep.run_id], ["predict", sweep.run_id, "rows.csv"]]
+    check_refused(inside, [*uses(sweep), *exports], said)
+    for arguments in (["verify", sweep.run_id], ["verify", "--all"], ["reproduce", sweep.run_id]):
+        done = inside(*arguments)
+        assert done.returncode == 1, arguments
+        assert re.search(said, done.stdout), done.stdout
+        assert re.search(r"(\d) of \1 runs .*; 1 sweep altered", done.stdout), done.stdout
+    assert "2 of 2 runs" in inside("runs", "--sweep", sweep.run_id).stdout
+    assert "configuration of the first run" in inside("show", sweep.run_id).stdout
     check_mended(inside, sweep, uses(sweep))
 
 

@@ -25,7 +25,7 @@ SWEEP = ["-m", "lr=0.1,1", "seed=range(0,4)", "epochs=50"]
 def stored(folder, sweep=None):
     """Learning rate and seed of the finished runs of a sweep, and the result digest of each."""
     archive = open_archive(locate(None, folder, {}), "bpexp")
-    runs = archive.search(Query("attributes.status = 'FINISHED'", sweep=sweep, with_parents=False))
+    runs = archive.search(Query("attributes.status = 'FINISHED'", sweep=sweep, are_sweeps=False))
     return {(run.params["lr"], int(run.params["seed"])): run.tags["bpexp.result"] for run in runs}
 
 

@@ -30,7 +30,7 @@ def stored(folder):
     """The parent of the only sweep, and the result digest of its finished runs by job."""
     archive = open_archive(locate(None, folder, {}), "bpexp")
     (parent,) = [run for run in archive.search(Query()) if run.is_sweep]
-    runs = archive.search(Query(statuses=["FINISHED"], sweep=parent.run_id, with_parents=False))
+    runs = archive.search(Query(statuses=["FINISHED"], sweep=parent.run_id, are_sweeps=False))
     keys = ("lr", "hidden", "seed", "optimizer.name")
     return parent, {
         tuple(run.params[key] for key in keys): run.tags[run_tags.RESULT]

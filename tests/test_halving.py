@@ -44,7 +44,7 @@ def stored(folder):
     """The parent of the newest sweep, and its runs that are not deleted."""
     archive = open_archive(locate(None, folder, {}), "bpexp")
     parent = next(run for run in archive.search(Query()) if run.is_sweep)
-    return archive, parent, archive.search(Query(sweep=parent.run_id, with_parents=False))
+    return archive, parent, archive.search(Query(sweep=parent.run_id, are_sweeps=False))
 
 
 def outcomes(folder):

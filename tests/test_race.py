@@ -396,7 +396,7 @@ def stored(folder):
     """The parent of the only sweep, and the settings and result digests of its finished runs."""
     archive = open_archive(locate(None, folder, {}), "bpexp")
     (parent,) = [run for run in archive.search(Query()) if run.is_sweep]
-    runs = archive.search(Query(statuses=["FINISHED"], sweep=parent.run_id, with_parents=False))
+    runs = archive.search(Query(statuses=["FINISHED"], sweep=parent.run_id, are_sweeps=False))
     found = {(run.params["lr"], int(run.params["seed"])): run.tags["bpexp.result"] for run in runs}
     return parent, found, archive
 

@@ -176,7 +176,7 @@ def of_experiment(
     Raises:
         ConfigError: The experiment has no runs, or as ``report.build``.
     """
-    table = table_of(archive, archive.experiment_id, Query(with_parents=False))
+    table = table_of(archive, archive.experiment_id, Query(are_sweeps=False))
     if table.empty:
         raise ConfigError(f"The experiment {name!r} has no runs.")
     tagged = archive.reader.search(archive.experiment_id, Query(), _ONLY_TAGS)

@@ -44,7 +44,7 @@ class StoredSweep:
         Raises:
             ConfigError: The table, or a run, is not as it was written.
         """
-        query = Query(sweep=parent.run_id, with_parents=False)
+        query = Query(sweep=parent.run_id, are_sweeps=False)
         content = sweep_integrity.checked_file(parent, archive, file_names.RESULTS_PARQUET)
         if content is None:
             table = table_of(archive, parent.experiment_id, query)

@@ -75,7 +75,7 @@ def _same_run(archive: Archive, record: RunRecord) -> StoredRun | None:
     Or it was written before, by a process that was killed before it removed the record.
     """
     tags = {key: record.tags[key] for key in (IDENTITY, PROCESS)}
-    for run in archive.search(Query(tags=tags, with_parents=False), NO_PARTS):
+    for run in archive.search(Query(tags=tags, are_sweeps=False), NO_PARTS):
         # A run is shown before it is known when its training began.
         is_shown = run.status != "FINISHED" and run.started <= record.started
         if is_shown or run.started == record.started:

@@ -22,7 +22,6 @@ from bpexp.tracking.reading import Parts, Query, RunReader, StoredRun
 ALL = "all"
 """As SWEEP: all runs of the experiment."""
 OBJECTIVE = Parts((), (run_tags.OBJECTIVE,), (), data=False)
-SWEEPS = Query(tags={run_tags.KIND: run_tags.SWEEP_KIND})
 
 QUIET = {"MLFLOW_LOGGING_LEVEL": "WARNING", "PYTHONWARNINGS": "ignore"}
 """Environment variables of the server that hide its log messages."""
@@ -78,7 +77,8 @@ def _page(reader: RunReader, experiment: str, wanted: str | None) -> str:
         return f"experiments?{urlencode(training)}"
     sweep: StoredRun | None = None
     if wanted is None:
-        newest = reader.search(experiments[experiment], SWEEPS, OBJECTIVE, limit=1)
+        sweeps = Query(are_sweeps=True)
+        newest = reader.search(experiments[experiment], sweeps, OBJECTIVE, limit=1)
         sweep = next(iter(newest), None)
     elif wanted != ALL:
         sweep = lookup.find(reader, experiment, wanted, is_sweep=True).run

@@ -15,13 +15,11 @@ from bpexp.reproduce.verify import (
     environment_changes,
     verify,
 )
-from bpexp.runs import run_tags
 from bpexp.sweeps import sweep_integrity
 from bpexp.sweeps.sweep_integrity import AlteredFileError
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import FINISHED, NO_PARTS, Query, StoredRun
 
-_SWEEPS = Query(tags={run_tags.KIND: run_tags.SWEEP_KIND})
 MAX_LISTED = 20
 """Runs of each finding that are described; the others are only counted."""
 
@@ -142,7 +140,7 @@ def _check_sweeps(
         finished[sweep].add(run_id)
     sweeps = [run for run in named if run.is_sweep]
     if not named:
-        sweeps = archive.search(_SWEEPS, sweep_integrity.TO_CHECK)
+        sweeps = archive.search(Query(are_sweeps=True), sweep_integrity.TO_CHECK)
     return check_sweeps(archive, sweeps, finished)
 
 

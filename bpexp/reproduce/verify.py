@@ -157,7 +157,7 @@ def _run_problems(
         rows: Its table, see ``sweep_integrity.table_rows``.
         finished: The ids of the finished runs that it trained.
     """
-    query = Query(sweep=sweep.run_id, with_parents=False)
+    query = Query(sweep=sweep.run_id, are_sweeps=False)
     # Such as failed runs, and those that are linked to the sweep.
     others = [row for row in rows if row[1] not in finished]
     stored = {run.run_id for run in archive.search(query, NO_PARTS)} if others else ()

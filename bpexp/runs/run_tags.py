@@ -5,6 +5,10 @@
 'bpexp.sweep.70bda3e6'
 """
 
+from collections.abc import Mapping
+
+from bpexp.runs.result import Outcome
+
 IDENTITY = "bpexp.identity"
 """SHA-256 of the configuration and the data, see ``identity.of_run``."""
 RESULT = "bpexp.result"
@@ -22,7 +26,7 @@ REASON = "bpexp.reason"
 """Why a run failed or was interrupted."""
 
 KIND = "bpexp.kind"
-"""``SWEEP_KIND`` on the parent run of a sweep; absent from other runs."""
+"""``SWEEP_KIND`` on the parent run of a sweep; absent from other runs. See ``are_of_sweep``."""
 SWEEP_KIND = "sweep"
 SWEEP = "bpexp.sweep"
 """Id of the sweep that trained the run."""
@@ -64,6 +68,19 @@ VERSION = "bpexp.version."
 
 MAX_LENGTH = 8000
 """Characters that MLflow stores of the value of a tag."""
+
+
+def are_of_sweep(tags: Mapping[str, str]) -> bool:
+    """Whether tags are those of the parent run of a sweep, even if one of them was altered.
+
+    Such a run has ``KIND`` and ``OBJECTIVE`` from its start, and never the outcome of a result.
+    Two of these three signs are enough.
+
+    Args:
+        tags: The tags of a run; ``KIND``, ``OBJECTIVE`` and ``OUTCOME`` are looked at.
+    """
+    has_outcome = tags.get(OUTCOME) in set(Outcome)
+    return (tags.get(KIND) == SWEEP_KIND) + (OBJECTIVE in tags) + (not has_outcome) > 1
 
 
 def linked_sweep(sweep: str) -> str:

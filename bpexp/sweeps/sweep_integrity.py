@@ -63,8 +63,15 @@ def file_problems(sweep: StoredRun, archive: Archive) -> list[str]:
 def tags_problem(sweep: StoredRun) -> str:
     """A sentence if tags of the parent run of a sweep do not match their digest; "" if they do.
 
-    These are the tags that it gets at its end, and that with the digests itself.
+    These are the tags that it gets at its end, and that with the digests itself. The tag with the
+    kind has no digest, but only one value.
     """
+    kind = sweep.tags.get(run_tags.KIND, "")
+    if kind != run_tags.SWEEP_KIND:
+        return (
+            f"The tag {run_tags.KIND} was altered: it is {kind!r}, but the run is a sweep; bpexp "
+            f"resume {sweep.short_id} writes it again."
+        )
     recorded = record_digests.parse(sweep.tags.get(run_tags.DIGESTS, ""))
     if _lacks_digests(sweep):
         return f"{record_digests.DAMAGED}; {_advice(sweep, file_names.PLAN)}."

@@ -1,9 +1,9 @@
 """Reads runs from every store that MLflow supports, through its public client."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Run, ViewType
@@ -15,6 +15,7 @@ from bpexp.tracking import paging
 from bpexp.tracking.reading import (
     EVERYTHING,
     NO_PARTS,
+    SWEEP_SIGNS,
     Parts,
     Point,
     Query,
@@ -67,16 +68,16 @@ class ClientReader:
         limit: int | None = None,
     ) -> Iterator[StoredRun]:
         """See ``RunReader.search``."""
-        runs: Iterable[StoredRun] = (
-            _with_parts(run, parts)
+        searches = [
+            self._selected(experiment_id, query, clauses, parts, limit)
             for clauses in _clauses(query)
-            for run in self._search_pages(experiment_id, query, clauses, limit)
-            if not (query.statuses and run.info.status not in query.statuses)
-            if query.with_parents or run.data.tags.get(run_tags.KIND) != run_tags.SWEEP_KIND
-        )
-        if query.sweep is not None:
-            runs = sorted(runs, key=lambda run: (-run.started, run.run_id))
-        return islice(runs, limit)
+        ]
+        if len(searches) == 1:
+            return searches[0]
+        # A run may be selected twice.
+        runs = {run.run_id: run for run in chain.from_iterable(searches)}
+        newest_first = sorted(runs.values(), key=lambda run: (-run.started, run.run_id))
+        return islice(newest_first, limit)
 
     def count(self, experiment_id: str, query: Query) -> int:
         """See ``RunReader.count``."""
@@ -96,6 +97,23 @@ class ClientReader:
                 if points
             }
 
+    def _selected(
+        self,
+        experiment_id: str,
+        query: Query,
+        clauses: Sequence[str],
+        parts: Parts,
+        limit: int | None,
+    ) -> Iterator[StoredRun]:
+        """The runs of a query that some of MLflow's conditions select, the newest first."""
+        runs = (
+            _with_parts(run, parts)
+            for run in self._search_pages(experiment_id, query, clauses, limit)
+            if not (query.statuses and run.info.status not in query.statuses)
+            if query.are_sweeps in (None, run_tags.are_of_sweep(run.data.tags))
+        )
+        return islice(runs, limit)
+
     def _search_pages(
         self, experiment_id: str, query: Query, clauses: Sequence[str], limit: int | None
     ) -> Iterator[Run]:
@@ -113,13 +131,16 @@ def _clauses(query: Query) -> list[list[str]]:
     common = [f"tags.`{key}` = '{value}'" for key, value in query.tags.items()]
     if len(query.statuses) == 1:
         common += [f"attributes.status = '{status}'" for status in query.statuses]
-    if query.sweep is None:
-        return [common]
-    return [
-        [*common, f"tags.`mlflow.parentRunId` = '{query.sweep}'"],
-        # A reused run belongs to the sweep that trained it.
-        [*common, f"tags.`{run_tags.linked_sweep(query.sweep)}` = 'linked'"],
-    ]
+    alternatives = [common]
+    if query.sweep is not None:
+        alternatives = [
+            [*common, f"tags.`mlflow.parentRunId` = '{query.sweep}'"],
+            # A reused run belongs to the sweep that trained it.
+            [*common, f"tags.`{run_tags.linked_sweep(query.sweep)}` = 'linked'"],
+        ]
+    if query.are_sweeps:
+        alternatives = [[*one, sign] for one in alternatives for sign in SWEEP_SIGNS]
+    return alternatives
 
 
 def _search_page(

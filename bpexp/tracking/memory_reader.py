@@ -92,7 +92,7 @@ class MemoryReader:
 def _is_selected(run: StoredRun, query: Query) -> bool:
     if query.are_deleted or (query.statuses and run.status not in query.statuses):
         return False
-    if run.is_sweep and not query.with_parents:
+    if query.are_sweeps not in (None, run.is_sweep):
         return False
     if query.sweep is not None:
         link = run_tags.linked_sweep(query.sweep)

@@ -63,7 +63,7 @@ class StoredRun:
     @property
     def is_sweep(self) -> bool:
         """Whether this is the parent run of a sweep."""
-        return self.tags.get(run_tags.KIND) == run_tags.SWEEP_KIND
+        return run_tags.are_of_sweep(self.tags)
 
     @property
     def outcome(self) -> str:
@@ -85,6 +85,13 @@ UNFINISHED = ("RUNNING", "SCHEDULED", "FAILED", "KILLED")
 """MLflow's statuses but FINISHED."""
 
 
+SWEEP_SIGNS = (
+    f"tags.`{run_tags.KIND}` = '{run_tags.SWEEP_KIND}'",
+    f"tags.`{run_tags.OBJECTIVE}` LIKE '%'",
+)
+"""MLflow's filters of which each sweep fits at least one, see ``run_tags.are_of_sweep``."""
+
+
 @dataclass(frozen=True)
 class Query:
     """Which runs of an experiment are read.
@@ -94,7 +101,7 @@ class Query:
         statuses: Only runs with one of these statuses; empty for all.
         tags: Only runs that have all these tags with these values.
         sweep: Only runs of the sweep with this id, including those that it reuses from others.
-        with_parents: Whether parent runs of sweeps are read, too.
+        are_sweeps: True for parent runs of sweeps only, False for all other runs; None for both.
         are_deleted: Whether deleted runs are read, and no others; without a filter.
     """
 
@@ -102,11 +109,11 @@ class Query:
     statuses: Collection[str] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     sweep: str | None = None
-    with_parents: bool = True
+    are_sweeps: bool | None = None
     are_deleted: bool = False
 
 
-FINISHED = Query(statuses=["FINISHED"], with_parents=False)
+FINISHED = Query(statuses=["FINISHED"], are_sweeps=False)
 """All finished runs that are not sweeps."""
 
 
@@ -129,7 +136,7 @@ class Parts:
 
     def all_tags(self) -> list[str] | None:
         """The keys of all tags that are read; None for all."""
-        own = ("mlflow.parentRunId", run_tags.KIND, run_tags.OUTCOME)
+        own = ("mlflow.parentRunId", run_tags.KIND, run_tags.OBJECTIVE, run_tags.OUTCOME)
         return None if self.tags is None else sorted({*own, *self.tags})
 
 

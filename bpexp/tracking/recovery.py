@@ -18,7 +18,7 @@ from bpexp.tracking.contract import RunRecord, Tracker
 from bpexp.tracking.factory import open_reader, tracker_for
 from bpexp.tracking.ids import short
 from bpexp.tracking.process import ProcessState
-from bpexp.tracking.reading import NO_PARTS, Query, StoredRun
+from bpexp.tracking.reading import NO_PARTS, SWEEP_SIGNS, Query, StoredRun
 from bpexp.tracking.retry import DeletedError, RetryPolicy
 from bpexp.tracking.store import Store, connect
 
@@ -94,16 +94,18 @@ def deleted_sweeps(client: "MlflowClient", wanted: str) -> "list[Run]":
         request = partial(client.search_experiments, view_type=stage)
         return [one.experiment_id for one in paging.items(request, RetryPolicy())]
 
-    def sweeps(of: list[str], stage: int) -> "Iterator[Run]":
-        kind = f"tags.`{run_tags.KIND}` = '{run_tags.SWEEP_KIND}'"
-        request = partial(client.search_runs, of, kind, run_view_type=stage)
-        return paging.items(request, RetryPolicy()) if of else iter(())
+    def marked(of: list[str], stage: int) -> "Iterator[Run]":
+        for sign in SWEEP_SIGNS if of else ():
+            request = partial(client.search_runs, of, sign, run_view_type=stage)
+            yield from paging.items(request, RetryPolicy())
 
     found = chain(
-        sweeps(experiments(ViewType.ACTIVE_ONLY), ViewType.DELETED_ONLY),
-        sweeps(experiments(ViewType.DELETED_ONLY), ViewType.ALL),
+        marked(experiments(ViewType.ACTIVE_ONLY), ViewType.DELETED_ONLY),
+        marked(experiments(ViewType.DELETED_ONLY), ViewType.ALL),
     )
-    return [run for run in found if run.info.run_id.startswith(wanted)]
+    # A sweep has both signs, unless one of them was altered.
+    sweeps = {run.info.run_id: run for run in found if run_tags.are_of_sweep(run.data.tags)}
+    return [run for run_id, run in sweeps.items() if run_id.startswith(wanted)]
 
 
 def restore_sweep(store: Store, wanted: str) -> None:

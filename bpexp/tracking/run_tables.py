@@ -44,7 +44,7 @@ def frame(runs: Iterable[StoredRun]) -> pd.DataFrame:
                 "name": run.name,
                 "sweep": run.parent or "",
                 "status": run.status,
-                "outcome": run.outcome or run.tags.get(run_tags.KIND, ""),
+                "outcome": run.outcome or (run_tags.SWEEP_KIND if run.is_sweep else ""),
                 **{key: _number_or_text(text) for key, text in sorted(settings(run).items())},
                 **{key: run.metrics.get(key, float("nan")) for key in names},
             }

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from bpexp.runs import run_tags
+from bpexp.runs.result import Outcome
 from bpexp.tracking.database import select
 from bpexp.tracking.reading import Parts, Point, Query, StoredRun, restored
 from bpexp.tracking.rows import SqlRow
@@ -27,6 +28,16 @@ _JSON_OBJECT = {
     "postgresql": "CAST(json_object_agg(key, value) AS TEXT)",
 }
 """An aggregate by database: the values of some rows by key, as JSON."""
+_OUTCOMES = ", ".join(f"'{outcome}'" for outcome in Outcome)
+_IS_SWEEP = f"""run_uuid IN (
+SELECT sign.run_uuid FROM tags AS sign
+WHERE (sign.key = '{run_tags.KIND}' AND sign.value = '{run_tags.SWEEP_KIND}')
+OR sign.key = '{run_tags.OBJECTIVE}'
+GROUP BY sign.run_uuid HAVING count(*) > 1 OR NOT EXISTS (
+SELECT 1 FROM tags AS outcome WHERE outcome.run_uuid = sign.run_uuid
+AND outcome.key = '{run_tags.OUTCOME}' AND outcome.value IN ({_OUTCOMES})
+))"""
+"""The condition for the parent run of a sweep, see ``run_tags.are_of_sweep``."""
 _HEXADECIMAL = re.compile(r"[0-9a-f]+")
 """The beginning of an id."""
 
@@ -145,9 +156,8 @@ def _conditions(query: Query) -> tuple[str, dict[str, Any]]:
             )
         )
         values |= {"sweep": query.sweep, "link": run_tags.linked_sweep(query.sweep)}
-    if not query.with_parents:
-        kind = f"key = '{run_tags.KIND}' AND value = '{run_tags.SWEEP_KIND}'"
-        conditions.append(f"NOT {_tagged(kind)}")
+    if query.are_sweeps is not None:
+        conditions.append(_IS_SWEEP if query.are_sweeps else f"NOT {_IS_SWEEP}")
     return " AND ".join(conditions), values
 
 

@@ -216,6 +216,7 @@ def test_sentences_on_a_search_name_the_values_of_the_best_tenth_of_its_trials()
     assert Trials(found, trials).sentences == [
         "lr: 6 to 8 in the best tenth (3 of 30 trials with a value), 1 to 30 in all; not tested, "
         "since the other settings differ, too.",
-        "optimizer.name: in the best tenth (3 of 30 trials with a value) 2 of 15 with rprop, "
-        "1 of 15 with adam; not tested, since the other settings differ, too.",
+        "optimizer.name: the best tenth (3 of 30 trials with a value) has 2 of the 15 with "
+        "optimizer.name=rprop and 1 of the 15 with optimizer.name=adam; not tested, since the "
+        "other settings differ, too.",
     ]

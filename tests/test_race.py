@@ -180,6 +180,9 @@ def test_the_centers_of_a_race_by_epochs_are_the_means_that_rank_it():
     assert first[20][1:] == betting.mean_bounds(restricted, 1000.0, n_intervals=2)
     said = "20 seeds: 2 of 2 combinations race, fewest mean epochs to converge 200 with lr=2"
     assert race.progress == said
+    alone = [replace(combinations[0], is_racing=False), combinations[1]]
+    said = "20 seeds: 1 of 2 combinations races, fewest mean epochs to converge 200 with lr=2"
+    assert replace(race, combinations=alone).progress == f"{said}; stopped as worse: lr=1"
     leader = combinations[1].center
     width = leader.relative_half_width
     assert width == (leader.high - leader.low) / 2 / 200.0

@@ -403,7 +403,7 @@ def test_the_unpaired_difference_of_epochs_is_that_of_the_medians_in_the_answer(
     first, second = made.findings.summaries
     assert (first.epochs.estimate, second.epochs.estimate) == (20.0, 300.0)
     assert (comparison.n_pairs, comparison.difference.estimate) == (0, 20.0 - 300.0)
-    assert "the difference of the medians is 280 less. It" in made.answer
+    assert "the difference of the medians is 280 fewer. It" in made.answer
     html = made.files(["html"])["report.html"].decode()
     # The mean difference is what the p value is of.
     assert f">{comparison.mean_difference:.4g}<" in html
@@ -600,9 +600,9 @@ def test_the_answer_on_convergence_has_counts_and_the_permutation_test():
     assert comparison.p == (sums >= 103).mean() == 4 / 64
     assert comparison.mean_difference == pytest.approx(-103 / 6)
     assert (
-        "With the same seed, the first takes 17.17 epochs less than the second on average, "
-        "counting at most 100 epochs per run; the median difference is 5 less (50 less to 2 more)."
-        in made.answer
+        "With the same seed, the first takes 17.17 fewer epochs than the second on average, "
+        "counting at most 100 epochs per run; the median difference is 5 fewer (50 fewer to 2 "
+        "more)." in made.answer
     )
     verdict = "The means are not statistically distinguishable with 6 seeds (p = 0.062)"
     assert verdict in made.answer
@@ -620,7 +620,7 @@ def test_the_mean_ranks_and_is_tested_where_curves_cross_and_the_answer_says_so(
     assert comparison.improvement.estimate == 9 / 20
     assert "lr=2 converges soonest on average: mean 62.3 epochs, median 69" in made.answer
     assert "It converges sooner only with probability 0.45 (" in made.answer
-    assert f"takes {-comparison.mean_difference:.4g} epochs less" in made.answer
+    assert f"takes {-comparison.mean_difference:.4g} fewer epochs than" in made.answer
     # The median goes the other way, which no sign has to tell.
     assert "the median difference is 30.5 more (" in made.answer
     assert made.answer.endswith(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bpexp.analysis.findings import Findings, Summary
 from bpexp.analysis.importance import MIN_TRIALS, ped_anova
 from bpexp.analysis.words import number
+from bpexp.render.wording import listed
 from bpexp.typing import Array
 
 MAX_NAMED = 6
@@ -111,8 +112,7 @@ class Trials:
         values = [self.values(key)[index] for index in order]
         of_all, counts = Counter(values), Counter(values[:n_best])
         most = counts.most_common(MAX_NAMED)
-        named = [f"{n} of {of_all[value]} with {value}" for value, n in most]
+        named = [f"{n} of the {of_all[value]} with {key}={value}" for value, n in most]
         return (
-            f"{key}: in {tenth} {', '.join(named)}; not tested, since the other settings differ, "
-            "too."
+            f"{key}: {tenth} has {listed(named)}; not tested, since the other settings differ, too."
         )

@@ -181,31 +181,31 @@ def _advantage(comparison: Comparison, objective: Objective) -> list[str]:
     first = f"{same[1:].capitalize()}, the first" if same else "The first"
     if not objective.is_time:
         return [f"{first} does better than the second with probability {probability}."]
-    mean = more_or_less(Interval.without_bounds(comparison.mean_difference), "epochs")
+    mean = more_or_fewer(Interval.without_bounds(comparison.mean_difference), "epochs")
     takes = f"{mean} than" if comparison.mean_difference else "as many epochs as"
     of_medians = "median difference" if comparison.n_pairs else "difference of the medians"
     only = "only " if comparison.improvement.estimate < 0.5 else ""
     return [
         f"{first} takes {takes} the second on average, counting at most "
         f"{number(comparison.max_epochs)} epochs per run; the {of_medians} is "
-        f"{more_or_less(comparison.difference)}.",
+        f"{more_or_fewer(comparison.difference)}.",
         f"It converges sooner {only}with probability {probability}.",
     ]
 
 
-def more_or_less(difference: Interval, unit: str = "") -> str:
-    """A difference with its interval, in words instead of signs.
+def more_or_fewer(difference: Interval, unit: str = "") -> str:
+    """A difference of counts with its interval, in words instead of signs.
 
-    >>> more_or_less(Interval(-30.5, -60.0, -8.0), "epochs")
-    '30.5 epochs less (8 to 60 less)'
-    >>> more_or_less(Interval(30.5, -8.0, 60.0)), more_or_less(Interval(0.0, -60.0, 0.0))
-    ('30.5 more (8 less to 60 more)', '0 (0 to 60 less)')
+    >>> more_or_fewer(Interval(-30.5, -60.0, -8.0), "epochs")
+    '30.5 fewer epochs (8 to 60 fewer)'
+    >>> more_or_fewer(Interval(30.5, -8.0, 60.0)), more_or_fewer(Interval(0.0, -60.0, 0.0))
+    ('30.5 more (8 fewer to 60 more)', '0 (0 to 60 fewer)')
     """
     estimate, low, high = difference
     digits = _digits(low, high)
 
     def sized(value: float, unit: str = "") -> str:
-        return f"{number(abs(value), digits)}{unit}{_direction(value)}"
+        return f"{number(abs(value), digits)}{_direction(value)}{unit}"
 
     text = sized(estimate, f" {unit}" if unit else "")
     if not difference.has_bounds:
@@ -218,7 +218,7 @@ def more_or_less(difference: Interval, unit: str = "") -> str:
 
 def _direction(difference: float) -> str:
     """Whether a difference is below or above 0; "" for neither."""
-    return " less" if difference < 0.0 else " more" if difference > 0.0 else ""
+    return " fewer" if difference < 0.0 else " more" if difference > 0.0 else ""
 
 
 def with_the_same(comparison: Comparison) -> str:

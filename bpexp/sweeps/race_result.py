@@ -196,14 +196,17 @@ class RaceResult:
         leader, objective = self.leader, self.objective
         if not self.has_values:
             seeds = counted(self.n_seeds, "seed")
-            return f"{seeds}: {self.n_racing} combinations race, {self._no_values} yet"
+            racing = counted(self.n_racing, "combination")
+            verb = "races" if self.n_racing == 1 else "race"
+            return f"{seeds}: {racing} {verb}, {self._no_values} yet"
         name = f" with {leader.job.combination_name}" if leader.job.combination_name else ""
         stopped = [
             one.job.combination_name
             for one in self.combinations
             if not one.is_racing and one.n_seeds == self.n_seeds
         ]
-        race = f"{self.n_racing} of {len(self.combinations)} combinations race"
+        verb = "races" if self.n_racing == 1 else "race"
+        race = f"{self.n_racing} of {len(self.combinations)} combinations {verb}"
         best = f"{objective.superlative} {objective.center_label}"
         center = leader.center.value
         value = f"{center:.6g}" if math.isfinite(center) else "not reached"

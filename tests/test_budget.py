@@ -101,6 +101,25 @@ def test_a_report_says_how_many_runs_of_the_sweep_are_not_trained_yet(a_store, i
     assert "not trained" not in inside("report", "latest").stdout
 
 
+def test_a_report_on_a_search_whose_budget_is_spent_counts_the_trials_to_come(
+    a_store, inside, tmp_path
+):
+    # Of the last trials, some repeat earlier ones.
+    search = ["-m", "hidden=2,3,4,5", "seed=0,1", "epochs=20", "search=random", "search.trials=8"]
+    inside(*search, "search.generation=2", "budget.runs=3")
+    said = inside("report", "latest").stdout
+    assert "3 of at most 16 runs of this search are trained; the others may change" in said
+    archive = open_archive(locate(None, tmp_path, {}), "bpexp")
+    (sweep,) = archive.search(Query(are_sweeps=True))
+    assert "Swept 3 of at most 16 runs on `xor`." in sweep.tags["mlflow.note.content"]
+    # All runs that were proposed are trained, and further trials are to come.
+    inside("resume", "latest", "budget.runs=1")
+    said = inside("report", "latest").stdout
+    assert "4 of at most 16 runs of this search are trained; the others may change" in said
+    inside("resume", "latest")
+    assert "are trained" not in inside("report", "latest").stdout
+
+
 @pytest.mark.slow
 def test_a_report_on_a_killed_sweep_says_what_is_missing(a_store, bpexp, tmp_path):
     Halted(tmp_path, *SWEEP, at="planned").kill()

@@ -204,17 +204,25 @@ def test_without_an_effect_few_reports_find_one():
 def test_sentences_on_a_search_name_the_values_of_the_best_tenth_of_its_trials():
     trials = [
         Summary(SimpleNamespace(
-            settings={"lr": str(n), "hidden": "2", "optimizer.name": "adam" if n % 2 else "rprop"},
+            settings={
+                "lr": str(n), "hidden": str(max(2, 6 - n)),
+                "optimizer.name": "adam" if n % 2 else "rprop",
+            },
             scores=lambda objective, n=n: np.array([abs(n - 7.5) if n else np.inf]),
         ), {}, None, None, None, 0.0, 0.0, {})
         for n in range(31)
     ]  # fmt: skip
-    varying = {"lr": list(map(str, range(31))), "optimizer.name": ["adam", "rprop"]}
+    varying = {
+        "lr": list(map(str, range(31))), "hidden": list("23456"),
+        "optimizer.name": ["adam", "rprop"],
+    }  # fmt: skip
     found = SimpleNamespace(
         grouped=SimpleNamespace(varying=varying), objective=objectives()["final_loss"], horizon=1.0
     )
     assert Trials(found, trials).sentences == [
         "lr: 6 to 8 in the best tenth (3 of 30 trials with a value), 1 to 30 in all; not tested, "
+        "since the other settings differ, too.",
+        "hidden: 2 in the best tenth (3 of 30 trials with a value), 2 to 5 in all; not tested, "
         "since the other settings differ, too.",
         "optimizer.name: the best tenth (3 of 30 trials with a value) has 2 of the 15 with "
         "optimizer.name=rprop and 1 of the 15 with optimizer.name=adam; not tested, since the "

@@ -73,23 +73,38 @@ class StoredSweep:
     def _with_untrained(self, archive: Archive, n_rows: int) -> Self:
         """Say how many runs of the plan were not trained yet.
 
-        Of a search the plan has the trials so far. A race says itself that it has not ended.
+        A race says itself that it has not ended.
 
         Args:
             archive: Where the plan is stored.
             n_rows: The number of runs that were trained.
         """
         content = None if self.is_race else archive.file_if_any(self.parent, plan_file.NAME)
-        n_runs = n_rows if content is None else plan_file.n_runs(content)
-        left = n_runs - n_rows
-        if left <= 0:
+        if content is None:
             return self
-        are, them = ("is", "it") if left == 1 else ("are", "them")
-        sentence = (
-            f"{left:,} of the {n_runs:,} runs of this sweep {are} not trained yet, and may change "
-            f"the answer; bpexp resume {self.parent.short_id} trains {them}."
-        )
+        planned = plan_file.planned_runs(content)
+        n_left, resume = planned.so_far - n_rows, f"bpexp resume {self.parent.short_id}"
+        if planned.trials is not None and self._n_trials(archive) < planned.trials:
+            of_all = f"{n_rows:,} of at most {planned.at_most:,} runs of this search"
+            them = "it" if planned.at_most - n_rows == 1 else "the others"
+            sentence = (
+                f"{of_all} are trained; {them} may change the answer, and {resume} trains {them}."
+            )
+        elif n_left > 0:
+            are, them = ("is", "it") if n_left == 1 else ("are", "them")
+            sentence = (
+                f"{n_left:,} of the {planned.so_far:,} runs of this sweep {are} not trained yet, "
+                f"and may change the answer; {resume} trains {them}."
+            )
+        else:
+            return self
         return replace(self, left_out=f"{self.left_out} {sentence}".strip())
+
+    def _n_trials(self, archive: Archive) -> int:
+        """The number of trials that have ended, repeated ones included; 0 if it is not known."""
+        content = sweep_integrity.checked_file(self.parent, archive, file_names.TRIALS_CSV)
+        # A row for each trial below the header.
+        return 0 if content is None else max(0, content.count(b"\n") - 1)
 
     def _without_deleted(self, stored: Collection[str]) -> Self:
         """Leave out the runs that were tracked and are not in the store any more.

@@ -105,9 +105,8 @@ class Trials:
             in_all = self.numeric_values(key)[order]
             in_best = in_all[:n_best]
             return (
-                f"{key}: {number(in_best.min())} to {number(in_best.max())} in {tenth}, "
-                f"{number(in_all.min())} to {number(in_all.max())} in all; not tested, since the "
-                "other settings differ, too."
+                f"{key}: {_limits(in_best)} in {tenth}, "
+                f"{_limits(in_all)} in all; not tested, since the other settings differ, too."
             )
         values = [self.values(key)[index] for index in order]
         of_all, counts = Counter(values), Counter(values[:n_best])
@@ -116,3 +115,9 @@ class Trials:
         return (
             f"{key}: {tenth} has {listed(named)}; not tested, since the other settings differ, too."
         )
+
+
+def _limits(values: Array) -> str:
+    """The smallest and the largest number, such as ``0.1 to 1``; one number if they are equal."""
+    low, high = number(values.min()), number(values.max())
+    return low if low == high else f"{low} to {high}"

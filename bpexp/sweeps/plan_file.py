@@ -15,7 +15,7 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from bpexp.config.schema import TrainConfig, parse_runtime, parse_train, plain
 from bpexp.data import DataConfig, Dataset, load
@@ -118,15 +118,36 @@ def from_bytes(content: bytes, load_data: Callable[[DataConfig], Dataset] = load
     return plan
 
 
-def n_runs(content: bytes) -> int:
-    """The number of jobs of a stored plan, so far if it is that of a search or a race.
+class PlannedRuns(NamedTuple):
+    """The size of a stored plan.
+
+    Attributes:
+        so_far: The number of jobs; of a search or a race, those that were proposed so far.
+        trials: The number of trials that a search may have; None for another sweep.
+        at_most: The number of jobs of a search with so many trials; ``so_far`` for another sweep.
+    """
+
+    so_far: int
+    trials: int | None
+    at_most: int
+
+
+def planned_runs(content: bytes) -> PlannedRuns:
+    """The size of a stored plan, without reading its jobs.
 
     Raises:
         ConfigError: The file is broken.
     """
     try:
-        return _unpacked(content).count(b"\n")
-    except (ValueError, OSError, EOFError, zlib.error) as error:
+        first_line, *lines = _unpacked(content).split(b"\n")
+        head = json.loads(first_line)
+        search = _search(head.get("search"))
+        if search is None:
+            return PlannedRuns(len(lines), None, len(lines))
+        trials = int(head["runtime"]["search"]["trials"])
+        return PlannedRuns(len(lines), trials, trials * search.n_replicates)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, EOFError,
+            zlib.error) as error:  # fmt: skip
         raise _broken() from error
 
 

@@ -61,9 +61,11 @@ def note(finished: FinishedSweep) -> str:
     """A note in Markdown: what was swept, the best run, and how the runs ended."""
     plan, rows = finished.plan, finished.rows
     # MLflow's page of a run shows the first lines and folds the rest, so the best run is there.
-    part = f"{len(rows)} of " if finished.n_left_out else ""
+    is_proposed = plan.is_race or plan.search is not None
+    part = f"{len(rows)} of {'at most ' * is_proposed}" if finished.n_left_out else ""
+    n_runs = plan.max_jobs if finished.n_left_out else len(plan.jobs)
     data = code(plan.jobs[0].config.data.name)
-    first: list[str | Span] = [f"Swept {part}{counted(len(plan.jobs), 'run')} on ", data, "."]
+    first: list[str | Span] = [f"Swept {part}{counted(n_runs, 'run')} on ", data, "."]
     for ranking in finished.rankings[:MAX_LISTED]:
         if (best := ranking.best) is not None:
             of_part = f" with {ranking.part}" if ranking.part else ""
@@ -115,7 +117,7 @@ def sweep_record(finished: FinishedSweep, started: int, ended: int) -> RunRecord
         files[rungs_table.NAME] = as_csv(rungs_table.rungs_table(finished))
     if finished.trials:
         points += _best_so_far_points(finished)
-        files["trials.csv"] = as_csv(trials_table(finished))
+        files[file_names.TRIALS_CSV] = as_csv(trials_table(finished))
     tags = environment.tags() | {
         "mlflow.note.content": finished.study.note if finished.study else note(finished),
         run_tags.KIND: run_tags.SWEEP_KIND,

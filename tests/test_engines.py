@@ -41,6 +41,7 @@ from bpexp.training.engine import Cancelled
 from bpexp.training.llvm import engine as engine_module
 from bpexp.training.llvm import jit, unrolled_kernel
 from bpexp.training.llvm.engine import LlvmEngine
+from bpexp.training.llvm.kernel import TRAIN_SIGNATURE
 from bpexp.training.llvm.lane_layout import LANES
 from bpexp.training.loop import TrainingLoop, train_batch
 from bpexp.training.numpy_engine import NumpyEngine
@@ -266,6 +267,21 @@ def test_a_validation_loss_that_is_not_a_number_is_never_the_best(drawn, random)
 def epochs_run(configs):
     results = dict(train_batch(configs, LlvmEngine()))
     return [results[run].epochs_run for run in range(len(configs))]
+
+
+@pytest.mark.parametrize("stop", [StopConfig(), StopConfig(loss=0.0)])
+@pytest.mark.parametrize("batch_size", [None, 3])
+@pytest.mark.parametrize("n_runs", [1, 11])
+def test_predictions_are_those_of_the_epoch_in_which_a_run_diverges(n_runs, batch_size, stop):
+    model = ModelConfig(activation="identity", output="identity")
+    configs = [
+        replace(BASE, seed=s, lr=10.0 ** (9 * s), epochs=60, model=model, stop=stop,
+                batch_size=batch_size)
+        for s in range(n_runs)
+    ]  # fmt: skip
+    expected = train_bits(configs, NumpyEngine())
+    for engine in (LlvmEngine(), *GROUPED):
+        assert train_bits(configs, engine) == expected
 
 
 def test_runs_that_end_do_not_change_the_other_runs():
@@ -647,12 +663,12 @@ def test_threads_without_a_processor_each_are_not_used_for_a_while(monkeypatch):
     config, dataset = large_run()
     batch = run_batch.PreparedBatch([replace(config, batch_size=None)], dataset)
     problem, state = batch.problem, batch.initial_state()
-    used = []
+    used, position = [], TRAIN_SIGNATURE.names.index("n_threads")
     load_function = jit.load_function
 
     def recorded(*arguments):
         function = load_function(*arguments)
-        return lambda *values: (used.append(values[5]), function(*values))[1]
+        return lambda *values: (used.append(values[position]), function(*values))[1]
 
     monkeypatch.setattr(jit, "load_function", recorded)
     for least in ("MIN_PRODUCTS_PER_THREAD", "MIN_ROWS_PER_THREAD"):

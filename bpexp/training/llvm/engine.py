@@ -110,7 +110,7 @@ class LlvmEngine:
             "n_samples": len(X),
             "layout": numbers,
             "X": X,
-            "Y": groups.group_outputs(groups.repeat(Y)),
+            "Y": groups.pad_outputs(Y),
             "class_weights": _class_weights(network, groups),
             "parameters": grouped_parameters,
             "outputs": grouped_outputs,
@@ -159,9 +159,12 @@ class LlvmEngine:
         kind = KernelKind(network, groups.group_size, training)
         n_epochs = self._call(kind, arguments, products, n_threads)
         _copy_results(arguments, groups, state)
+        final = groups.ungroup_parameters(arguments["final_parameters"], state.parameters)
+        if n_epochs <= arguments["first_stored_epoch"]:
+            # A run has diverged.
+            state.outputs[:] = self.evaluate(network, final, problem.X, problem.Y).outputs
         losses = arguments["losses"][:n_epochs, :n_runs]
         statuses = statuses_after_forward_pass(state, problem.Y, losses[-1])
-        final = groups.ungroup_parameters(arguments["final_parameters"], state.parameters)
         return Progress(losses, statuses, mark_nonfinite_parameters(state, statuses, final))
 
     def _call(
@@ -251,6 +254,16 @@ def _has_lr_divisor(problem: Problem) -> bool:
     return bool((problem.lr_divisor != 1.0).any())
 
 
+def _first_stored_epoch(problem: Problem, state: BatchState, n_epochs: int) -> int:
+    """The first epoch whose outputs the kernel stores.
+
+    With full batches the outputs of the last epoch can be computed again if a run diverges before.
+    With mini-batches they are those of many parameters.
+    """
+    is_full = problem.batch_size >= len(problem.X)
+    return n_epochs - 1 if is_full and not state.has_stopping_criterion else 0
+
+
 def _training_arguments(
     problem: Problem,
     state: BatchState,
@@ -267,13 +280,14 @@ def _training_arguments(
         lr_divisor = groups.group_parameters(groups.repeat(problem.lr_divisor))
     return {
         "n_epochs": len(lr_factors),
+        "first_stored_epoch": _first_stored_epoch(problem, state, len(lr_factors)),
         "n_groups": n_groups,
         "n_samples": len(problem.X),
         "batch_size": problem.batch_size,
         "sample_orders": _padded_orders(sample_orders, n_lanes),
         "lr_factors": lr_factors,
         "X": problem.X,
-        "Y": groups.group_outputs(groups.repeat(problem.Y)),
+        "Y": groups.pad_outputs(problem.Y),
         "class_weights": _class_weights(problem.network, groups),
         "lr_divisor": lr_divisor,
         "lr": groups.group_scalars(state.lr),

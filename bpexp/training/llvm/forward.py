@@ -124,7 +124,8 @@ class ForwardCode:
     def block_in_index_order(self, first: Any) -> tuple[Matrix, Matrix]:
         """Inputs and targets of the samples from ``first`` on, in index order."""
         X = Matrix(self.b, self.arguments["X"], self.layout.widths[0])
-        Y = Matrix(self.b, self.arguments["Y"], self.output_length, self.group_size)
+        length = self.output_length if self.group_size == 1 else self.n_outputs
+        Y = Matrix(self.b, self.arguments["Y"], length)
         return X.starting_at(first), Y.starting_at(first)
 
     def compute_product(
@@ -230,6 +231,16 @@ class ForwardCode:
         """A loop over the vectors in a row of outputs."""
         return for_range(self.b, 0, self.output_length, LANES)
 
+    def _targets(self, Y: Matrix, r: Any, j: Any) -> Any:
+        """The targets of a vector of outputs, which begins at column ``j`` of row ``r``.
+
+        Side by side are units of one run, the same unit of several runs that have samples of their
+        own in the row, or of several runs with the same samples: ``Y`` then has it once.
+        """
+        if Y.group_size == self.group_size:
+            return Y.load(r, j)
+        return Y.load_unit(r, self.b.udiv(j, INDEX(self.group_size)))
+
     def _sum_of_loss_terms(self) -> Any:
         total = Variable(self.b, constant(self.b, ZERO_SUM))
         with for_range(self.b, 0, self.n_outputs) as j:
@@ -267,7 +278,7 @@ class ForwardCode:
         function = network.activation_names[-1]
         # The errors stay in the place of dE/dz until that is computed from them.
         with self.output_vectors() as j:
-            error = outputs.load(r, j) - Y.load(r, j)
+            error = outputs.load(r, j) - self._targets(Y, r, j)
             deltas.store(error, r, j)
             self.loss_terms.store(error * error, 0, j)
         total = self._sum_of_loss_terms()
@@ -288,7 +299,7 @@ class ForwardCode:
     def _binary_cross_entropy(self, Y: Matrix, r: Any) -> Any:
         outputs, deltas = self.activations[self.last], self.deltas[self.last]
         with self.output_vectors() as j:
-            z, y = self.logits[self.last].load(r, j), Y.load(r, j)
+            z, y = self.logits[self.last].load(r, j), self._targets(Y, r, j)
             deltas.store(outputs.load(r, j) - y, r, j)
             log1p_of_exp = elementary.log1p(elementary.exp_of_negative(-abs(z)))
             term: Any = binary_cross_entropy(z, y, log1p_of_exp)
@@ -302,7 +313,7 @@ class ForwardCode:
             self.loss_terms.store(elementary.exp_of_negative(logits.load(r, j) - largest), 0, j)
         log_of_sum = elementary.log(self._sum_of_loss_terms())
         with self.output_vectors() as j:
-            y = Y.load(r, j)
+            y = self._targets(Y, r, j)
             self.deltas[self.last].store(outputs.load(r, j) - y, r, j)
             self.loss_terms.store(y * ((largest - logits.load(r, j)) + log_of_sum), 0, j)
         return self._sum_of_loss_terms()
@@ -312,7 +323,8 @@ class ForwardCode:
         deltas = self.deltas[self.last]
         with self.output_vectors() as j:
             threshold, low, high = (self.class_weights.load(row, j) for row in range(3))
-            self.loss_terms.store(where(threshold < Y.load(r, j), high, low), 0, j)
+            is_high = threshold < self._targets(Y, r, j)
+            self.loss_terms.store(where(is_high, high, low), 0, j)
         weight = self._sum_of_loss_terms()
         with self.output_vectors() as j:
             deltas.store(weight * deltas.load(r, j), r, j)

@@ -83,7 +83,10 @@ class Signature(NamedTuple):
 
 
 TRAIN_SIGNATURE = Signature(
-    ("n_epochs", "n_groups", "n_samples", "batch_size", "thread", "n_threads"),
+    (
+        "n_epochs", "first_stored_epoch", "n_groups", "n_samples", "batch_size", "thread",
+        "n_threads",
+    ),
     ("layout", "sample_orders", "team", "cancelled"),
     (
         "lr_factors", "X", "Y", "class_weights", "lr_divisor", "lr", "weight_decay",
@@ -117,13 +120,16 @@ def training_module(kind: KernelKind) -> str:
     - ``thread``, ``n_threads`` and ``team``, see ``team``: all other arguments are the same in all
       threads, which return the same number unless they are cancelled;
     - ``layout``: the numbers of a ``Layout``, as ``Layout.to_list`` returns them;
-    - ``X``, (n_samples, n_inputs), and ``Y``, (n_samples, row length): inputs and targets;
+    - ``X``, (n_samples, n_inputs), and ``Y``: inputs, and targets as ``RunGroups.pad_outputs``
+      returns them;
     - ``lr_factors``, (n_epochs,);
     - ``sample_orders``, (n_epochs, n_samples, n_groups * group_size): only read if samples are
       shuffled;
     - ``class_weights``, (3, row length): thresholds, and the weights of low and of high targets;
       only read if there are such weights;
     - ``lr_divisor``, laid out like the parameters of a group: only read if there is one;
+    - ``first_stored_epoch``: ``outputs`` receives the outputs of this and later epochs only, since
+      storing them takes as long as a part of the training;
     - ``losses``, (n_epochs, n_groups * group_size): receives the training losses;
     - ``final_parameters``: receives the parameters before the last update of an epoch;
     - ``stopping``: has the rows of ``STOPPING``, of which the kernel updates the last two;
@@ -350,7 +356,9 @@ class _TrainingCode(ForwardCode):
             self.forward(layer, X, rows)
         # 2. loss
         self.loss(Y, rows)
-        self._store_block_outputs(epoch, first, rows)
+        is_stored = self.b.icmp_signed(">=", epoch, self.arguments["first_stored_epoch"])
+        with self.b.if_then(is_stored):
+            self._store_block_outputs(epoch, first, rows)
         # 3. backward pass
         for layer in reversed(self.layers[1:]):
             self._propagate_deltas(layer, rows)
@@ -382,7 +390,7 @@ class _TrainingCode(ForwardCode):
         with self._shuffled_samples(epoch, first, rows) as (row, lane, sample):
             n_inputs = self.layout.widths[0]
             self._copy_units(n_inputs, (X, sample, INDEX(0)), (self.shuffled_X, row, lane))
-            self._copy_units(self.n_outputs, (Y, sample, lane), (self.shuffled_Y, row, lane))
+            self._copy_units(self.n_outputs, (Y, sample, INDEX(0)), (self.shuffled_Y, row, lane))
         return self.shuffled_X, self.shuffled_Y
 
     def _store_block_outputs(self, epoch: Any, first: Any, rows: Rows) -> None:

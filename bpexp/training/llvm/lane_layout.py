@@ -97,6 +97,13 @@ class RunGroups:
             return np.asarray(aligned_empty((n_groups, n_samples * n_outputs, LANES)))
         return np.asarray(aligned_empty((n_groups, n_samples, row_length(n_outputs, 1))))
 
+    def pad_outputs(self, array: Array) -> Array:
+        """Pad rows that are the same for all runs, (n_samples, n_outputs), to whole vectors.
+
+        Several runs side by side have no padding: the array is then returned unchanged.
+        """
+        return array if self.group_size == LANES else self.group_outputs(array[..., None])
+
     def repeat(self, array: Array) -> Array:
         """Repeat an array without a run axis for the runs of one group, (..., group_size)."""
         return np.repeat(array[..., None], self.group_size, axis=-1)

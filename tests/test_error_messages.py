@@ -453,3 +453,10 @@ def test_inputs_that_cannot_be_standardized_are_refused(tmp_path):
 @pytest.mark.parametrize("key", ["data.separator", "data.decimal"])
 def test_a_comma_as_a_value_gets_its_quotes(key):
     assert f"""type '{key}=","'""" in syntax.explain([f"{key}=,"])
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536"])
+def test_a_port_without_an_address_is_refused(port, inside, a_store):
+    done = inside("ui", "--port", port)
+    message = f"bpexp: --port must be a free port in 1..65535, got {port}.\n"
+    assert (done.returncode, done.stderr) == (2, message)

@@ -70,6 +70,26 @@ def test_another_folder_is_given_by_an_option(conf, inside, a_store):
     assert "bits=3" in inside("--config-dir=other", "data=mine", "--help").stdout
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("# \nname: momentum\n", ""),
+        ("name: [momentum]\n", ""),
+        (
+            "- lr=1\n",
+            "conf/optimizer/mine.yaml must have lines such as KEY: VALUE, got ['lr=1'].\n",
+        ),
+    ],
+)
+def test_the_help_takes_files_with_mistakes(content, message, conf, inside):
+    (conf / "optimizer").mkdir()
+    (conf / "optimizer" / "mine.yaml").write_text(content)
+    assert "    mine                   of your own\n" in inside("--help").stdout
+    done = inside("optimizer=mine", "--help")
+    assert done.stderr.endswith(message)
+    assert bool(done.stderr) == bool(message) == bool(done.returncode)
+
+
 def test_a_study_of_ones_own_is_run(conf, inside, a_store):
     done = inside("-m", "+study=mine")
     assert done.returncode == 0, done.stderr

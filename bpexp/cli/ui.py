@@ -100,12 +100,16 @@ def _page(reader: RunReader, experiment: str, wanted: str | None) -> str:
 
 
 def _check_free(port: int) -> None:
+    """Raise ConfigError for a port that is in use, or none; 0 would be a port that nobody knows."""
+    refused = ConfigError(f"--port must be a free port in 1..65535, got {port}.")
+    if port == 0:
+        raise refused
     try:
         with socket.socket() as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind(("127.0.0.1", port))
     except (OSError, OverflowError) as error:
-        raise ConfigError(f"--port must be a free port in 0..65535, got {port}.") from error
+        raise refused from error
 
 
 def _answers(server: "subprocess.Popen[bytes]", port: int) -> bool:

@@ -19,6 +19,7 @@ from bpexp.config import schema
 from bpexp.config.options import OPTION_GROUPS, check_option, option_names
 from bpexp.config.paths import conf_dir, option_files
 from bpexp.fields import settings_of
+from bpexp.fields.checks import ConfigError, brief
 
 WIDTH = 80
 COLUMN = 27
@@ -90,7 +91,7 @@ def help_text(overrides: Sequence[str] = ()) -> str:
         overrides: Those of the command line; only the choices of options count.
 
     Raises:
-        ConfigError: An option does not exist.
+        ConfigError: An option does not exist, or its file has no settings but a list or a value.
     """
     main = _yaml("config.yaml")
     chosen = _defaults(main)
@@ -143,9 +144,10 @@ def _defaults(main: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _description(group: str, name: str) -> str:
-    """The comment in the first line of an option's YAML file."""
+    """The comment in the first line of an option's YAML file; "of your own" without one."""
     first, *_ = [*option_files(group)[name].read_text(encoding="utf-8").splitlines(), ""]
-    return first.removeprefix("# ").rstrip(".") if first.startswith("# ") else "of your own"
+    comment = first.removeprefix("# ").strip(" .") if first.startswith("# ") else ""
+    return comment or "of your own"
 
 
 def _top_entries(main: Mapping[str, Any]) -> list[Entry]:
@@ -161,10 +163,13 @@ def _groups_without_options() -> list[tuple[str, type[Any]]]:
 
 
 def _option_entries(group: str, name: str) -> list[Entry]:
-    values = yaml.safe_load(option_files(group)[name].read_text(encoding="utf-8")) or {}
+    file = option_files(group)[name]
+    values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{file} must have lines such as KEY: VALUE, got {brief(values)}.")
     option = values.get("name") if group in schema.NAMED_GROUPS else ""
-    configs = schema.configs_of(group)
-    return _entries(group, configs[option], values) if option in configs else []
+    config = schema.configs_of(group).get(option) if isinstance(option, str) else None
+    return [] if config is None else _entries(group, config, values)
 
 
 def _entries(group: str, config: type, values: Mapping[str, Any]) -> list[Entry]:

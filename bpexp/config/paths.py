@@ -75,7 +75,7 @@ def not_utf8() -> Path | None:
 
 
 def option_files(group: str) -> dict[str, Path]:
-    """The YAML files of a group's options by name; the package's come first and win."""
+    """The YAML files of a group's options by name; of two with one name, that of the package."""
     own = own_dir()
     folders = [conf_dir() / group, *([own / group] if own is not None else [])]
     files = [path for folder in reversed(folders) for path in sorted(folder.glob("*.yaml"))]

@@ -118,7 +118,7 @@ class Table:
         columns: The names of the columns; if all are empty, the table has no header.
         rows: The cells of each row.
         alignment: One letter per column: "l" left, "r" right, "p" left with line breaks for long
-            text. None aligns columns of numbers to the right and all others to the left.
+            text. None aligns columns of numbers but the first to the right, others to the left.
         caption: The caption; empty for none.
     """
 

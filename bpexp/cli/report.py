@@ -1,5 +1,6 @@
 """``bpexp report``: compare the combinations of settings of a sweep, with intervals and plots."""
 
+from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -34,34 +35,23 @@ def main(arguments: Sequence[str]) -> None:
     """
     options = _parser().parse_args(arguments)
     store = existing_store(options.uri)
-    formats = options.format.split(",")
-    if not set(formats) <= set(FORMATS):
-        raise ConfigError(f"--format must be of {', '.join(FORMATS)}, got {options.format!r}.")
-    if options.seed < 0:
-        raise ConfigError(f"--seed must be a whole number of at least 0, got {options.seed}.")
+    formats = _formats(options.format)
     reader = open_reader(store)
     parents = [
         lookup.find(reader, options.experiment, name, is_sweep=True).run for name in options.sweep
     ]
-    chosen = ReportOptions(
-        choice=ObjectiveChoice(options.measure, options.allow_test),
-        seed=options.seed,
-        per=options.per,
-        only=_settings(options.only),
-        detect=NamedDifference.parse(options.detect) if options.detect is not None else None,
-    )
-    names = [file_name(run.short_id) for run in parents] or [file_name(options.experiment)]
-    name = "-".join([*names, *map(file_name, options.only)])
-    folder, out = Path(options.o or Path("outputs") / "reports" / name), console()
-    study: dict[str, bytes] = {}
+    chosen = _report_options(options)
+    folder, out = _folder(options, parents), console()
+    if parents:
+        archive = Archive(reader, store, parents[0].experiment_id)
+    else:
+        archive = Archive(reader, store, experiment_id(reader, store, options.experiment))
+    is_one_sweep = len(parents) == 1 and not chosen.only
+    study = study_verdicts.page(archive, parents[0]) if is_one_sweep else {}
     try:
         if parents:
-            archive = Archive(reader, store, parents[0].experiment_id)
-            if len(parents) == 1 and not chosen.only:
-                study = study_verdicts.page(archive, parents[0])
             report = stored_report.of_sweeps(archive, parents, chosen)
         else:
-            archive = Archive(reader, store, experiment_id(reader, store, options.experiment))
             report = stored_report.of_experiment(archive, options.experiment, chosen)
     except SeveralRankingsError as error:
         if not study:
@@ -129,6 +119,35 @@ def _parser() -> Parser:
         "--seed", type=int, default=0, help="seed for the runs that plots show (default: 0)"
     )
     return parser
+
+
+def _formats(typed: str) -> list[str]:
+    """The formats of ``--format``. Raises ConfigError."""
+    formats = typed.split(",")
+    if not set(formats) <= set(FORMATS):
+        raise ConfigError(f"--format must be of {', '.join(FORMATS)}, got {typed!r}.")
+    return formats
+
+
+def _report_options(options: Namespace) -> ReportOptions:
+    """What the parsed arguments say about the report. Raises ConfigError."""
+    if options.seed < 0:
+        raise ConfigError(f"--seed must be a whole number of at least 0, got {options.seed}.")
+    return ReportOptions(
+        choice=ObjectiveChoice(options.measure, options.allow_test),
+        seed=options.seed,
+        per=options.per,
+        only=_settings(options.only),
+        detect=NamedDifference.parse(options.detect) if options.detect is not None else None,
+    )
+
+
+def _folder(options: Namespace, parents: Sequence[StoredRun]) -> Path:
+    """The folder of the files: that of ``-o``, or one named after the sweeps or the experiment."""
+    if options.o:
+        return Path(options.o)
+    names = [file_name(run.short_id) for run in parents] or [file_name(options.experiment)]
+    return Path("outputs") / "reports" / "-".join([*names, *map(file_name, options.only)])
 
 
 def _why_not_logged(parents: Sequence[StoredRun], chosen: ReportOptions, archive: Archive) -> str:

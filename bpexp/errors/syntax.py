@@ -137,7 +137,32 @@ def _explain(parts: Sequence[str]) -> str | None:
 
 
 def _explain_one(text: str) -> str | None:
+    """What is wrong with a setting, and what to type; None if it is valid."""
     key, equals, value = text.partition("=")
+    problem = _wrong_zip(text) or _typographic(text) or _spaced_key(text)
+    if problem:
+        return problem
+    if not equals:
+        return None if text.startswith("~") and _is_valid(text) else _explain_word_in_list(text)
+    if not value and _takes_value(key):
+        return f"{key} has no value; type {key}=VALUE"
+    if _is_valid(text):
+        return None
+    return (
+        _several_settings(text)
+        or _unknown_key(key)
+        or _names_without_quotes(key, value)
+        or _text_without_quotes(key, value)
+        or _corrected(key, value)
+        or _settings_with_separators(text)
+        or _unknown_function(key, value)
+        or _wrong_value(key, value)
+        or f"{text!r} is not a valid setting; {SYNTAX_RULE}, such as lr=0.1"
+    )
+
+
+def _wrong_zip(text: str) -> str | None:
+    """Explain a zip with a mistake, and brackets in sub-sweeps that do not match."""
     if re.match(r"zip\b", text, re.IGNORECASE):
         message = f"{sub_sweeps.ZIP_RULE}, got {text!r}"
         return brackets.with_correction(message).rstrip(".")
@@ -146,53 +171,96 @@ def _explain_one(text: str) -> str | None:
     call = re.fullmatch(r"(\w+)\(([\w.]+=.*)\)", text)
     if call and sub_sweeps.is_zip(f"zip({call[2]})"):
         return f"{call[1]} is not a function here: type {shlex.quote(f'zip({call[2]})')}"
+    return None
+
+
+def _typographic(text: str) -> str | None:
+    """Explain typographic dashes and quotes in place of those that are typed."""
     plain = _without_lookalikes(text)
-    if plain != text and plain.startswith("-"):
+    if plain == text:
+        return None
+    if plain.startswith("-"):
         typed = plain.lstrip("-") if "=" in plain and plain.lstrip("-") != plain else plain
         return f"{text} has a typographic dash: type {shlex.quote(typed)}"
+    key, _, value = text.partition("=")
     is_free = _is_text(key) and not value.startswith(tuple("\u2018\u201c\u201e\u00ab"))
-    if plain != text and not is_free and "=" in plain and _is_valid(plain):
+    if not is_free and "=" in plain and _is_valid(plain):
         return f"{text} has typographic characters: type {shlex.quote(plain)}"
+    return None
+
+
+def _spaced_key(text: str) -> str | None:
+    """Explain spaces around a key."""
+    key = text.partition("=")[0]
     compact = re.sub(r"\s*([=,])\s*", r"\1", text.strip())
     if key != key.strip() and compact.partition("=")[0] in keys() and _is_valid(compact):
         return f"{SYNTAX_RULE}: type {shlex.quote(compact)}"
-    if not equals:
-        return None if text.startswith("~") and _is_valid(text) else _explain_word_in_list(text)
-    if not value and _takes_value(key):
-        return f"{key} has no value; type {key}=VALUE"
-    if _is_valid(text):
-        return None
-    several = _several_settings(text)
-    if several is not None:
-        return several
+    return None
+
+
+def _unknown_key(key: str) -> str | None:
     if re.fullmatch(r"(?!hydra|tracking\.tags)[\w.]+", key) and key not in keys():
         return str(schema.unknown_key(key)).rstrip(".")
-    if isinstance(rule_of(key), checks.Names) and re.fullmatch(r"\[.*\]", value):
-        names = f"{key}={_quoted_names(value)}"
-        if _is_valid(names):
-            return f"names in a list need quotes: type {shlex.quote(names)}"
+    return None
+
+
+def _names_without_quotes(key: str, value: str) -> str | None:
+    """Explain a list of names, such as those of columns, of which one needs quotes."""
+    if not isinstance(rule_of(key), checks.Names) or not re.fullmatch(r"\[.*\]", value):
+        return None
+    names = f"{key}={_quoted_names(value)}"
+    return f"names in a list need quotes: type {shlex.quote(names)}" if _is_valid(names) else None
+
+
+def _text_without_quotes(key: str, value: str) -> str | None:
+    """Explain the value of a setting that may hold any character."""
+    if not _is_text(key) or value.startswith(tuple("[\"'=~,")):
+        return None
+    return _needs_quotes(key, value)
+
+
+def _needs_quotes(key: str, value: str) -> str | None:
+    """Explain a value that is valid in quotes."""
     quoted = f'{key}="{_escaped(value)}"'
-    if _is_text(key) and not value.startswith(tuple("[\"'=~,")) and _is_valid(quoted):
-        return f"the value of {key} needs quotes: type {shlex.quote(quoted)}"
+    if key not in keys() or not _is_valid(quoted):
+        return None
+    return f"the value of {key} needs quotes: type {shlex.quote(quoted)}"
+
+
+def _wrong_value(key: str, value: str) -> str | None:
+    """Explain a text that breaks the rule of a setting, or that needs quotes."""
+    needs_quotes = _needs_quotes(key, value)
+    return needs_quotes and (_broken_rule(key, value) or needs_quotes)
+
+
+def _corrected(key: str, value: str) -> str | None:
+    """The first mistake without which a setting is valid."""
     for problem, corrected in _corrections(key, value):
         if _is_valid(corrected):
             return f"{problem}: type {shlex.quote(corrected)}"
+    return None
+
+
+def _settings_with_separators(text: str) -> str | None:
+    """Explain an argument in which several settings are separated by commas or semicolons."""
     parts = re.split(r"[;,]\s*(?=[\w.]+=)", text)
-    if len(parts) > 1 and all(part.partition("=")[0] in keys() for part in parts):
-        return f"{text} holds {len(parts)} settings; separate them by spaces: {' '.join(parts)}"
+    if len(parts) < 2 or not all(part.partition("=")[0] in keys() for part in parts):
+        return None
+    return f"{text} holds {len(parts)} settings; separate them by spaces: {' '.join(parts)}"
+
+
+def _unknown_function(key: str, value: str) -> str | None:
+    """Explain a function that gives no numbers."""
     function = re.fullmatch(r"([A-Za-z_]\w*)\(.*\)", value, re.DOTALL)
-    if function and function[1] not in SPACES and takes_numbers(key):
-        is_known = function[1] in other_notations.FUNCTIONS
-        problem = f"{value} has no values" if is_known else f"{function[1]} is not a function"
-        return (
-            f"{problem} for {key}; use a list (1,2), choice(1,2), "
-            "range(first,end,step), linspace(first,last,number) or logspace(-3,0,number), and "
-            "with search=tpe interval(low,high) or tag(log,interval(low,high))"
-        )
-    if key in keys() and _is_valid(quoted):
-        needs_quotes = f"the value of {key} needs quotes: type {shlex.quote(quoted)}"
-        return _broken_rule(key, value) or needs_quotes
-    return f"{text!r} is not a valid setting; {SYNTAX_RULE}, such as lr=0.1"
+    if function is None or function[1] in SPACES or not takes_numbers(key):
+        return None
+    is_known = function[1] in other_notations.FUNCTIONS
+    problem = f"{value} has no values" if is_known else f"{function[1]} is not a function"
+    return (
+        f"{problem} for {key}; use a list (1,2), choice(1,2), "
+        "range(first,end,step), linspace(first,last,number) or logspace(-3,0,number), and "
+        "with search=tpe interval(low,high) or tag(log,interval(low,high))"
+    )
 
 
 def _without_lookalikes(text: str) -> str:

@@ -8,6 +8,7 @@ import json
 import shlex
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -18,6 +19,9 @@ from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
 from bpexp.tracking.registration import Registration
 from bpexp.tracking.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from bpexp.tracking.model import LoggedModel
 
 SERVED = "http://127.0.0.1:5000"
 """Where ``mlflow models serve`` answers."""
@@ -52,40 +56,59 @@ def publish(
     """
     if registration is not None:
         registration.check()
-    store, client = archive.store, archive.client
-    from bpexp.tracking import model
-
     not_written = archive.why_not_written(run)
     if not_written:
         raise ConfigError(not_written)
     network = trained.read(run, archive)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if onnx:
-            (folder / "model.onnx").write_bytes(_onnx_model(network))
-        inputs = pd.DataFrame(network.table(N_EXAMPLES))
-        predicted = network.predict(network.X[:N_EXAMPLES])
-        outputs = pd.DataFrame(predicted, columns=list(network.targets))
-        code = files.write(network, folder)
-        # Once: what MLflow logged before an error would be logged again.
-        once = RetryPolicy(seconds=0)
-        logged = once.call(model.log, store.uri, run, folder, code, inputs, outputs)
-        if onnx:
-            once.call(client.log_artifact, run.run_id, str(folder / "model.onnx"))
+    inputs = pd.DataFrame(network.table(N_EXAMPLES))
+    logged = _log(archive, run, network, inputs, onnx=onnx)
     sentences = [f"{run.name}: {logged.uri}; {_verification(network)}."]
     if onnx:
         sentences.append("model.onnx: verified with onnxruntime.")
     served = logged.uri
     if registration is not None:
-        number = model.register(store.uri, logged, registration)
+        from bpexp.tracking import model
+
+        number = model.register(archive.store.uri, logged, registration)
         served = registration.uri
         sentences.append(f"Registered as version {number} of {registration.name}: {served}")
     sentences.append(
-        f"Serve it with: MLFLOW_TRACKING_URI={store.quoted} mlflow models serve "
+        f"Serve it with: MLFLOW_TRACKING_URI={archive.store.quoted} mlflow models serve "
         f"-m {shlex.quote(served)} --env-manager local"
     )
     call = _call(inputs[:1])
     return [*sentences, f"Then call it with: {call}"] if len(call) <= MAX_CALL else sentences
+
+
+def _log(
+    archive: Archive, run: StoredRun, network: TrainedNetwork, inputs: pd.DataFrame, *, onnx: bool
+) -> "LoggedModel":
+    """Write the files of a network, and log them as a model of its run.
+
+    Args:
+        archive: Where the run is stored.
+        run: The run.
+        network: Its network.
+        inputs: The input example: the first training rows.
+        onnx: Whether to log model.onnx, too.
+    """
+    # Before the import, see above.
+    client = archive.client
+    from bpexp.tracking import model
+
+    predicted = network.predict(network.X[: len(inputs)])
+    outputs = pd.DataFrame(predicted, columns=list(network.targets))
+    # Once: what MLflow logged before an error would be logged again.
+    once = RetryPolicy(seconds=0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if onnx:
+            (folder / "model.onnx").write_bytes(_onnx_model(network))
+        code = files.write(network, folder)
+        logged = once.call(model.log, archive.store.uri, run, folder, code, inputs, outputs)
+        if onnx:
+            once.call(client.log_artifact, run.run_id, str(folder / "model.onnx"))
+    return logged
 
 
 def _call(inputs: pd.DataFrame) -> str:

@@ -253,7 +253,66 @@ COMMANDS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("typed", "status", "words"), [*SYNTAX, *VALUES, *OPTIONS, *COMMANDS])
+NOTATIONS = [
+    # Decimal commas.
+    ("-m search=tpe 'lr=interval(0,001,0,1)'", 1, ["points: type 'lr=interval(0.001,0.1)'."]),
+    ("-m search=tpe 'lr=tag(log,interval(0,001,1))'", 1, ["'lr=tag(log,interval(0.001,1))'."]),
+    ("-m search=tpe 'lr=interval(1,5,2,5)'", 1, ["points: type 'lr=interval(1.5,2.5)'."]),
+    ("-m 'lr=range(0,1,0,5,0,1)'", 1, ["points: type 'lr=range(0.1,0.5,0.1)'."]),
+    ("-m 'lr=linspace(0,1,0,5,5)'", 1, ["points: type 'lr=linspace(0.1,0.5,5)'."]),
+    ("-m 'lr=choice(0,1,0,5)'", 1, ["with decimal points type lr=0.1,0.5."]),
+    ("-m 'lr=0,1;0,5'", 1, ["decimals are written with points: type lr=0.1,0.5."]),
+    ("-m 'lr=range(0,1;0,5;0,1)'", 1, ["points: type 'lr=range(0.1,0.5,0.1)'."]),
+    ("-m learning_rate=0,1,0,5", 1, ["not a key of the configuration; did you mean lr=0.1,0.5?"]),
+    ("-m learning_rate=1,1", 1, ["learning_rate is not a key of the configuration"]),
+    ("-m 'zip(lr=[0,1,0,5],hidden=[2,4])'", 1, ["points type 'zip(lr=[0.1,0.5],hidden=[2,4])'."]),
+    ("-m 'zip(lr=[0,1;0,5],hidden=[2;4])'", 1, ["type 'zip(lr=[0.1,0.5],hidden=[2,4])'."]),
+    # Sequences in other notations.
+    ("-m lr=0.1:1:0.1", 1, ["got '0.1:1:0.1'; type -m 'lr=range(0.1,1.1,0.1)'."]),
+    ("-m seed=0:2:10", 1, ["type -m 'seed=range(0,12,2)'."]),
+    ("-m seed=0:10:3", 1, ["type -m 'seed=range(0,10,3)'."]),
+    ("-m 'seed=[0..9]'", 1, ["type -m 'seed=range(0,10)'."]),
+    ("-m lr=0.1,0.2,...,1", 1, ["type -m 'lr=range(0.1,1.1,0.1)'."]),
+    ("-m seed=1,...,10", 1, ["type -m 'seed=range(1,11)'."]),
+    ("-m lr=0.1,0.2,\u2026,1", 1, ["typographic characters: type 'lr=range(0.1,1.1,0.1)'."]),
+    ("-m lr=0.1..1", 1, ["'lr=linspace(0.1,1,10)'", "'lr=interval(0.1,1)' search=tpe."]),
+    ("-m 'lr=from 0.1 to 1'", 1, ["'lr=linspace(0.1,1,10)'", "'lr=interval(0.1,1)' search=tpe."]),
+    ("-m search=tpe lr=0.1..1", 1, ["between two numbers type 'lr=interval(0.1,1)'."]),
+    ("-m search=tpe 'lr=[0.1,1]'", 1, ["between two numbers type 'lr=interval(0.1,1)'."]),
+    ("-m search=tpe 'lr=interval(0.1..1)'", 1, ["commas: type 'lr=interval(0.1,1)'."]),
+    ("-m search=tpe 'lr=interval(10^-3,1)'", 1, ["as 1e-3: type 'lr=interval(1e-3,1)'."]),
+    ("-m 'lr=linspace(0.1:1:10)'", 1, ["by commas: type 'lr=linspace(0.1,1,10)'."]),
+    ("-m lr=10^-3,10**-2", 1, ["are written as 1e-3: type lr=1e-3,1e-2."]),
+    ("-m 'lr=0.1 or 1'", 1, ["type -m lr=0.1,1."]),
+    ("-m 'seed=list(range(10))'", 1, ["list is not a function here: type 'seed=range(10)'."]),
+    ("-m 'lr=np.array([0.1, 1])'", 1, ["np.array is not a function here: type lr=0.1,1."]),
+    ("-m 'seed={range(0,10)}'", 1, ["without brackets: type 'seed=range(0,10)'."]),
+    ("-m 'lr=[x/10 for x in range(10)]'", 1, ["a Python expression, which is not evaluated"]),
+    ("-m 'lr=log(0.1,1)'", 1, ["type 'lr=tag(log,interval(0.1,1))'."]),
+    ("-m 'hidden=interval(2,8,step=2)'", 1, ["takes two limits: type 'hidden=range(2,8,2)'."]),
+    ("-m seeds=0,1,2", 1, ["seeds must be auto, got 0; type seed=0,1,2."]),
+    ("-m 'seeds=range(10)'", 1, ["seeds must be auto, got 0; type 'seed=range(10)'."]),
+    # Names of methods.
+    ("-m search=hyperband lr=1,2", 1, ["type search=random search.brackets=3 search.halving=3"]),
+    ("-m search=bohb lr=1,2", 1, ["type search=tpe search.brackets=3 search.halving=3"]),
+    ("-m search=asha lr=1,2", 1, ["type search=random search.halving=3 search.min_epochs=200."]),
+    ("-m search=tpe lr=1,2 n_trials=9", 1, ["did you mean search.trials?"]),
+    # Brackets and separators of settings.
+    ("-m 'zip([lr=0.1,1],[hidden=2,4])'", 1, ["type 'zip(lr=[0.1,1],hidden=[2,4])'."]),
+    ("-m 'zip(lr=[0.1\u201a1],hidden=[2,4])'", 1, ["type 'zip(lr=[0.1,1],hidden=[2,4])'."]),
+    ("-m lr=0.1\u201a1", 1, ["has typographic characters: type lr=0.1,1."]),
+    ("-m 'data=\u201airis\u2018'", 1, ["has typographic characters: type data=iris."]),
+    ("-m lr,hidden=0.1,2", 1, ["each setting has its own =: lr=0.1 hidden=2."]),
+    ("-m '(lr=0.1,1)'", 1, ["without spaces: type lr=0.1,1."]),
+    ("-m '{\"lr\": [0.1, 1]}'", 1, ["without spaces: type lr=0.1,1."]),
+    ("-m 'lr: [0.1,1]'", 1, ["without spaces: type lr=0.1,1."]),
+    ("-m 'lr=0.1,1&hidden=2,4'", 1, ["type -m lr=0.1,1 hidden=2,4."]),
+]
+
+
+@pytest.mark.parametrize(
+    ("typed", "status", "words"), [*SYNTAX, *VALUES, *NOTATIONS, *OPTIONS, *COMMANDS]
+)
 def test_bad_input_is_reported_in_one_sentence_that_says_what_to_type(
     typed, status, words, inside, tmp_path
 ):

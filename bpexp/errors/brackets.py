@@ -16,13 +16,15 @@ import shlex
 from hydra.errors import HydraException
 
 from bpexp.config.grammar import parse_overrides
-from bpexp.config.schema import keys
-from bpexp.fields.checks import ConfigError
+from bpexp.config.schema import keys, rule_of
+from bpexp.errors import sequences
+from bpexp.errors.lookalikes import without_lookalikes
+from bpexp.fields.checks import ConfigError, Real
 from bpexp.sweeps.grid import sub_sweeps
 from bpexp.sweeps.grid.sub_sweeps import BRACKETS
 
-_START = re.compile(r"(?:[A-Za-z_]\w*=)?zip\s*[(\[{]?\s*(?=[A-Za-z_])", re.IGNORECASE)
-_SEPARATOR = re.compile(r"[\s,;]*(?<![\w.@/])(?=[A-Za-z_][\w.@/]*\s*[=:])")
+_START = re.compile(r"(?:[A-Za-z_]\w*=)?zip\s*[(\[{]*\s*(?=[A-Za-z_])", re.IGNORECASE)
+_SEPARATOR = re.compile(r"[\s,;(\[{]*(?<![\w.@/])(?=[A-Za-z_][\w.@/]*\s*[=:])")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*\(")
 
 
@@ -37,8 +39,9 @@ def with_correction(message: str) -> str:
 
 def corrected(argument: str) -> str | None:
     """The argument with brackets that match; None if it is not known what was meant."""
-    typed = " | ".join(map(_corrected_part, re.split(r"\s*\|\s*", argument)))
-    return typed if typed != argument and _is_valid(typed) else None
+    plain = without_lookalikes(argument)
+    typed = " | ".join(map(_corrected_part, re.split(r"\s*\|\s*", plain)))
+    return typed if typed != argument and is_valid(typed) else None
 
 
 def _corrected_part(part: str) -> str:
@@ -50,7 +53,9 @@ def _corrected_part(part: str) -> str:
         key, *value = re.split(r"\s*[=:]\s*", text, maxsplit=1)
         if key not in keys() or not value:
             return part
-        listed.append(f"{key}={_list(value[0])}")
+        is_real = isinstance(rule_of(key), Real)
+        with_points = sequences.decimal_points(value[0]) if is_real else None
+        listed.append(f"{key}={_list(with_points or value[0].replace(';', ','))}")
     return f"zip({','.join(listed)})"
 
 
@@ -81,7 +86,8 @@ def balanced(value: str) -> str:
     return "".join(letters) + "".join(BRACKETS[one] for one in reversed(opened))
 
 
-def _is_valid(argument: str) -> bool:
+def is_valid(argument: str) -> bool:
+    """Whether an argument stands for at least one job."""
     try:
         return bool(sub_sweeps.jobs([argument], parse_overrides))
     except (ConfigError, HydraException):

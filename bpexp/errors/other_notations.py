@@ -34,11 +34,15 @@ _INTERVALS = (
     (rf"(?:suggest_)?(?:uniform|float){_PLAIN}", r"interval(\1)"),
     (r"interval\(([^(),]+,[^(),]+,[^(),=]+)\)", r"range(\1)"),
     (rf"arange{_PLAIN}", r"range(\1)"),
+    (r"interval\(([^(),]+,[^(),]+),\s*(?:step|q)=([^(),=]+)\)", r"range(\1,\2)"),
+    (r"log\(([^(),]+,[^(),]+)\)", r"tag(log,interval(\1))"),
     (r"(?:categorical|suggest_categorical|choices)\(\[?([^()\[\]]*)\]?\)", r"choice(\1)"),
 )  # fmt: skip
 """Notations of other programs, in any case, and that of Hydra."""
 
 
+_LISTS = "list|tuple|set|array|sorted|sweep|grid|values|each"
+"""Functions that people put around a list of values."""
 _COUNTS = "count|n|number|size|samples|points|steps"
 """What people call the number of values of ``linspace`` and ``logspace``."""
 
@@ -66,6 +70,12 @@ def corrections(value: str) -> Iterator[tuple[str, str]]:
                 yield "an interval is searched by its logarithm with tag(log,...)", meant
             else:
                 yield "interval takes two limits", meant
+    listed = re.fullmatch(rf"(?:{_LISTS})\(\s*\[?(.*?)\]?\s*\)", value, re.IGNORECASE)
+    if listed and listed[1].count("(") == listed[1].count(")"):
+        yield problem, listed[1].replace(" ", "")
+    separated = re.sub(r"(?<=[\d.])\s*(?::|\.\.\.?|(?<=[\d])-)\s*(?=[\d.-])", ",", value)
+    if separated != value and not re.search(r"\d[eE],", separated):
+        yield "values are separated by commas", separated
     if short in SPACES and (counted := re.search(rf"\b({_COUNTS})\s*=", value)):
         meant = value.replace(counted[0], "num=").replace(" ", "")
         yield f"{counted[1]} is not an argument of {short}", meant

@@ -15,7 +15,8 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from bpexp.config.hydra_errors import number_with_comma
-from bpexp.config.schema import keys, options_with, rule_of, setting_of
+from bpexp.config.schema import keys, options_with, rule_of, setting_of, unknown_key
+from bpexp.errors import brackets, sequences
 from bpexp.fields import checks
 from bpexp.sweeps.grid import sub_sweeps
 
@@ -32,6 +33,14 @@ TRUTH_VALUES = {
 """What people type for true and false."""
 
 
+HALVED = {
+    "hyperband": "search=random search.brackets=3",
+    "bohb": "search=tpe search.brackets=3",
+    **dict.fromkeys(("successivehalving", "halving", "sha", "asha"), "search=random"),
+}
+"""Other names of searches that stop bad trials early, without what all of them have."""
+
+
 _SPACE = r"[+~]*{}=((?:shuffle\(|sort\(|int\(|tag\(log,)*(?:range|linspace|logspace|interval)\(.*)"
 """An argument that gives evenly spaced values, or an interval, to a key."""
 
@@ -44,6 +53,8 @@ def with_suggestion(message: str, arguments: Sequence[str] = ()) -> str:
         arguments: The settings on the command line, if they may be the reason.
     """
     message = with_decimal_point(message, arguments)
+    if message.startswith("A search needs a setting to search") and (typed := _interval(arguments)):
+        return f"{message.removesuffix('.')}; to search between two numbers type {typed}."
     # A message with a semicolon after the value says already what to type.
     match = re.fullmatch(r"""([\w.-]+) must be (.*), got ('[^']*'|"[^"]*"|[^;]*)\.""", message)
     if not match:
@@ -56,8 +67,12 @@ def with_suggestion(message: str, arguments: Sequence[str] = ()) -> str:
     if spaces:
         other = _other_space(key, rule, spaces[-1])
         return f"{message.removesuffix('.')}, a value of {spaces[-1]}; {other}."
-    with_comma = _number_with_comma(key, arguments) if "number" in rule else None
-    typed = with_comma or _suggestion(key, rule, value)
+    is_number = "number" in rule
+    typed = (
+        (is_number and (_number_with_comma(key, arguments) or _sequence(key, arguments)))
+        or (key == "seeds" and _seeds(arguments))
+        or _suggestion(key, rule, value)
+    )
     return f"{message.removesuffix('.')}; type {typed}." if typed else message
 
 
@@ -75,10 +90,90 @@ def with_decimal_point(message: str, arguments: Sequence[str]) -> str:
     unknown = re.fullmatch(r"([\w.]+) is not a key of .*; did you mean ([\w.]+)\?", message)
     if unknown and (typed := _number_with_comma(unknown[1], arguments, unknown[2])):
         return message.replace(f"{unknown[2]}?", f"{typed}?")
-    equal = re.fullmatch(r"([\w.]+) must have different values, got 0 twice\.", message)
-    if equal and (typed := _number_with_comma(equal[1], arguments)):
-        return f"{message.removesuffix('.')}; with decimal points type {typed}."
-    return message
+    equal = re.fullmatch(r"([\w.]+) must have different values, got (.*) twice\.", message)
+    if equal and re.fullmatch(r"(?!hydra\b)[\w.]+", equal[1]) and equal[1] not in keys():
+        # Its values do not matter.
+        return with_decimal_point(str(unknown_key(equal[1])), arguments)
+    typed = _number_with_comma(equal[1], arguments) if equal and equal[2] == "0" else None
+    if message.startswith("zip must have the same number of values"):
+        typed = next(filter(None, map(_zip_with_points, arguments)), None)
+    return f"{message.removesuffix('.')}; with decimal points type {typed}." if typed else message
+
+
+def _zip_with_points(argument: str) -> str | None:
+    """A zip with decimal points in lists such as ``[0,1,0,5]``; None if that is no valid one.
+
+    >>> _zip_with_points("zip(lr=[0,1,0,5],hidden=[2,4])")
+    "'zip(lr=[0.1,0.5],hidden=[2,4])'"
+    """
+    if not sub_sweeps.is_zip(argument):
+        return None
+    typed = re.sub(r"(?<=\[)0,\d+(?:,0,\d+)*(?=\])", _with_points, argument)
+    return shlex.quote(typed) if typed != argument and brackets.is_valid(typed) else None
+
+
+def _with_points(numbers: re.Match[str]) -> str:
+    return re.sub(r"0,(\d+)", r"0.\1", numbers[0])
+
+
+def _sequence(key: str, arguments: Sequence[str]) -> str | None:
+    """The sweep that was meant by a sequence or list in another notation, if that is known.
+
+    >>> _sequence("lr", ["lr=0.1:1:0.1"]), _sequence("seed", ["seed=0..9"])
+    ("-m 'lr=range(0.1,1.1,0.1)'", "-m 'seed=range(0,10)'")
+    >>> _sequence("lr", ["lr=10^-3,10^-2"])
+    '-m lr=1e-3,1e-2'
+    """
+    for text in arguments:
+        typed, _, value = text.partition("=")
+        if typed.lstrip("+") != key:
+            continue
+        if spaced := sequences.evenly_spaced(value):
+            return f"-m {shlex.quote(f'{key}={spaced}')}"
+        if ends := sequences.limits(value):
+            low, high = ends
+            several = shlex.quote(f"{key}=linspace({low},{high},10)")
+            searched = shlex.quote(f"{key}=interval({low},{high})")
+            return f"-m {several}, or to search between them {searched} search=tpe"
+        numbers = sequences.plain_numbers(value)
+        if numbers and numbers != value and _are_allowed(key, numbers):
+            return f"{'-m ' * (',' in numbers)}{key}={numbers}"
+    return None
+
+
+def _are_allowed(key: str, numbers: str) -> bool:
+    return all(_is_allowed(key, number) for number in numbers.split(","))
+
+
+def _interval(arguments: Sequence[str]) -> str | None:
+    """The interval that was meant by two limits in another notation, of the first such setting.
+
+    >>> _interval(["search=tpe", "lr=0.1..1"]), _interval(["search=tpe", "lr=[0.1,1]"])
+    ("'lr=interval(0.1,1)'", "'lr=interval(0.1,1)'")
+    """
+    for text in arguments:
+        key, _, value = text.partition("=")
+        rule = rule_of(key)
+        listed = re.fullmatch(r"\[([^\[\],]+),([^\[\],]+)\]", value)
+        ends = sequences.limits(f"{listed[1].strip()}..{listed[2].strip()}" if listed else value)
+        if ends and isinstance(rule, checks.Real | checks.Integer) and key != "seed":
+            interval = f"interval({ends[0]},{ends[1]})"
+            whole = isinstance(rule, checks.Integer)
+            return shlex.quote(f"{key}={f'int({interval})' if whole else interval}")
+    return None
+
+
+def _seeds(arguments: Sequence[str]) -> str | None:
+    """``seed=`` with the seeds that were typed for ``seeds``.
+
+    >>> _seeds(["seeds=range(10)"]), _seeds(["seeds=0,1,2"]), _seeds(["seeds=10"])
+    ("'seed=range(10)'", 'seed=0,1,2', None)
+    """
+    for text in arguments:
+        typed = re.fullmatch(r"seeds(?:\.name)?=(range\(.*\)|\d+(?:,\d+)+)", text)
+        if typed:
+            return shlex.quote(f"seed={typed[1]}")
+    return None
 
 
 def _number_with_comma(key: str, arguments: Sequence[str], meant: str = "") -> str | None:
@@ -97,6 +192,7 @@ def _number_with_comma(key: str, arguments: Sequence[str], meant: str = "") -> s
     meant = meant or key
     for text in arguments:
         typed, _, value = text.partition("=")
+        value = re.sub(r"^choice\((.*)\)$", r"\1", value)
         several = re.fullmatch(r"0,\d+(?:,0,\d+)+", value)
         parts = re.findall(r"0,\d+", value) if several else [value]
         numbers = [number_with_comma(meant, part) for part in parts] if typed == key else [None]
@@ -177,6 +273,8 @@ def _suggestion(key: str, rule: str, value: str) -> str | None:
         return f"-m '{key}={networks}'"
     if key == "seeds" and re.fullmatch(r"[1-9]\d{0,8}", value):
         return f"'seed=range(0,{value})'"
+    if key == "search" and (method := HALVED.get(re.sub(r"[\W_]", "", value.lower()))):
+        return f"{method} search.halving=3 search.min_epochs=200"
     if key == "search" and value.lower() == "grid":
         return "lists such as lr=0.1,1 without search"
     if rule.startswith("one of "):
@@ -204,6 +302,9 @@ def _number(key: str, value: str) -> str | None:
     duration = re.fullmatch(rf"{_DECIMAL}\s*([A-Za-z]+)", value)
     if duration and key.endswith("seconds") and duration[2].lower() in _SECONDS:
         return f"{key}={float(duration[1]) * _SECONDS[duration[2].lower()]:.12g}"
+    settings = re.split(r"\s*[&;]\s*(?=[\w.]+=)", f"{key}={value}")
+    if len(settings) > 1 and all(text.partition("=")[0] in keys() for text in settings):
+        return f"-m {shlex.join(settings)}"
     sides = [side for side in re.split(r"\s*[|,]\s*", value) if side]
     if re.search("[|,]", value) and all(re.fullmatch(_DECIMAL, side) for side in sides):
         return f"-m {key}={','.join(sides)}"
@@ -224,7 +325,7 @@ def _is_allowed(key: str, number: str) -> bool:
     if rule is None:
         return False
     try:
-        rule(key, float(number) if "." in number else int(number))
+        rule(key, float(number) if re.search("[.eE]", number) else int(number))
     except checks.ConfigError:
         return False
     return True

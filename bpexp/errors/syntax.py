@@ -12,7 +12,6 @@ True
 
 import re
 import shlex
-import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePath
@@ -24,8 +23,9 @@ from bpexp.config import schema
 from bpexp.config.grammar import SPACES, create_parser
 from bpexp.config.options import TABLES
 from bpexp.config.schema import FIXED_GROUPS, NAMED_GROUPS, keys, rule_of, takes_numbers
-from bpexp.errors import brackets, other_notations, suggestions
+from bpexp.errors import brackets, other_notations, sequences, suggestions
 from bpexp.errors.command_names import COMMANDS
+from bpexp.errors.lookalikes import without_lookalikes
 from bpexp.fields import checks
 from bpexp.sweeps.grid import sub_sweeps
 from bpexp.sweeps.grid.sub_sweeps import BRACKETS
@@ -33,11 +33,10 @@ from bpexp.sweeps.grid.sub_sweeps import BRACKETS
 MAX_LENGTH = 10_000
 """Maximum length of an argument for which corrections are tried."""
 SYNTAX_RULE = "settings are written key=value without spaces"
-_LOOKALIKES = str.maketrans({
-    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"), "\u2014": "--", "\u3001": ",",
-    **dict.fromkeys("\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"),
-})  # fmt: skip
-"""What word processors and web pages put in place of typed dashes and commas; quotes go."""
+_LISTS = (
+    "use a list (1,2), choice(1,2), range(first,end,step), linspace(first,last,number) or "
+    "logspace(-3,0,number), and with search=tpe interval(low,high) or tag(log,interval(low,high))"
+)
 
 
 def explain(arguments: Sequence[str]) -> str | None:
@@ -139,7 +138,7 @@ def _explain(parts: Sequence[str]) -> str | None:
 def _explain_one(text: str) -> str | None:
     """What is wrong with a setting, and what to type; None if it is valid."""
     key, equals, value = text.partition("=")
-    problem = _wrong_zip(text) or _typographic(text) or _spaced_key(text)
+    problem = _wrong_zip(text) or _typographic(text) or _in_brackets(text) or _spaced_key(text)
     if problem:
         return problem
     if not equals:
@@ -176,7 +175,7 @@ def _wrong_zip(text: str) -> str | None:
 
 def _typographic(text: str) -> str | None:
     """Explain typographic dashes and quotes in place of those that are typed."""
-    plain = _without_lookalikes(text)
+    plain = without_lookalikes(text)
     if plain == text:
         return None
     if plain.startswith("-"):
@@ -185,8 +184,15 @@ def _typographic(text: str) -> str | None:
     key, _, value = text.partition("=")
     is_free = _is_text(key) and not value.startswith(tuple("\u2018\u201c\u201e\u00ab"))
     if not is_free and "=" in plain and _is_valid(plain):
-        return f"{text} has typographic characters: type {shlex.quote(plain)}"
+        typed = _with_range(plain) or plain
+        return f"{text} has typographic characters: type {shlex.quote(typed)}"
     return None
+
+
+def _in_brackets(text: str) -> str | None:
+    """Explain brackets around a setting, as of JSON."""
+    typed = _without_outer_brackets(text)
+    return typed and f"{SYNTAX_RULE}: type {shlex.quote(typed)}"
 
 
 def _spaced_key(text: str) -> str | None:
@@ -243,29 +249,27 @@ def _corrected(key: str, value: str) -> str | None:
 
 def _settings_with_separators(text: str) -> str | None:
     """Explain an argument in which several settings are separated by commas or semicolons."""
+    key, _, value = text.partition("=")
+    several_keys, values = key.split(","), value.split(",")
+    if 1 < len(several_keys) == len(values) and all(name in keys() for name in several_keys):
+        settings = map("=".join, zip(several_keys, values, strict=True))
+        return f"each setting has its own =: {shlex.join(settings)}"
     parts = re.split(r"[;,]\s*(?=[\w.]+=)", text)
-    if len(parts) < 2 or not all(part.partition("=")[0] in keys() for part in parts):
+    if len(parts) < 2 or not all("=" in one and one.partition("=")[0] in keys() for one in parts):
         return None
     return f"{text} holds {len(parts)} settings; separate them by spaces: {' '.join(parts)}"
 
 
 def _unknown_function(key: str, value: str) -> str | None:
     """Explain a function that gives no numbers."""
+    if re.search(r"\sfor\s+\w+\s+in\s", value):
+        return f"{value} is a Python expression, which is not evaluated for {key}; {_LISTS}"
     function = re.fullmatch(r"([A-Za-z_]\w*)\(.*\)", value, re.DOTALL)
     if function is None or function[1] in SPACES or not takes_numbers(key):
         return None
     is_known = function[1] in other_notations.FUNCTIONS
     problem = f"{value} has no values" if is_known else f"{function[1]} is not a function"
-    return (
-        f"{problem} for {key}; use a list (1,2), choice(1,2), "
-        "range(first,end,step), linspace(first,last,number) or logspace(-3,0,number), and "
-        "with search=tpe interval(low,high) or tag(log,interval(low,high))"
-    )
-
-
-def _without_lookalikes(text: str) -> str:
-    """The text without typographic dashes and quotes, and without full-width letters."""
-    return unicodedata.normalize("NFKC", text.translate(_LOOKALIKES))
+    return f"{problem} for {key}; {_LISTS}"
 
 
 def _is_text(key: str) -> bool:
@@ -304,7 +308,7 @@ def _explain_word_in_list(text: str) -> str:
     """Explain an argument without =."""
     key, colon, value = text.partition(":")
     if colon and _is_valid(f"{key}={value}"):
-        return f"{SYNTAX_RULE}: type {shlex.quote(f'{key}={value}')}"
+        return f"{SYNTAX_RULE}: type {shlex.quote(f'{key}={_unlisted(key, value)}')}"
     if text in COMMANDS:
         return f"{text} is a command and comes first: bpexp {text}"
     if text in keys():
@@ -314,6 +318,35 @@ def _explain_word_in_list(text: str) -> str:
     return f"{text!r} has no key; {SYNTAX_RULE}, such as lr=0.1 (bpexp --help lists the keys)"
 
 
+def _without_outer_brackets(text: str) -> str | None:
+    """The setting in ``(lr=0.1)`` or ``{"lr": [0.1,1]}``; None for another text.
+
+    >>> _without_outer_brackets('{"lr": [0.1, 1]}'), _without_outer_brackets("(lr=0.1,1)")
+    ('lr=0.1,1', 'lr=0.1,1')
+    """
+    inside = re.fullmatch(r"""[({[]\s*["']?([\w.]+)["']?\s*[=:]\s*(.+?)\s*[)}\]]""", text)
+    if inside is None or inside[1] not in keys():
+        return None
+    typed = f"{inside[1]}={_unlisted(inside[1], inside[2])}"
+    return typed if _is_valid(typed) else None
+
+
+def _unlisted(key: str, value: str) -> str:
+    """A value without spaces; the items of a list for a key that takes one number or text."""
+    value = re.sub(r"\s*,\s*", ",", value.strip())
+    rule = rule_of(key)
+    is_one = rule is not None and not getattr(rule, "accepts_lists", False)
+    is_list = is_one and re.fullmatch(r"\[[^\[\]]*\]", value)
+    return value[1:-1] if is_list else value
+
+
+def _with_range(text: str) -> str | None:
+    """A setting with a range for a sequence such as ``1,2,...,9``; None for another text."""
+    key, _, value = text.partition("=")
+    typed = sequences.evenly_spaced(value) if takes_numbers(key) else None
+    return typed and f"{key}={typed}"
+
+
 def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
     """Yield what may be wrong, and the setting without that mistake."""
     if re.fullmatch(r"\w+\(\s*\)", value):
@@ -321,6 +354,13 @@ def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
     items = re.split(r"\s*[,;]\s*", value.strip("(){}"))
     rule = rule_of(key)
     is_scalar = rule is not None and not getattr(rule, "accepts_lists", False)
+    meant = sequences.decimal_points(value) if isinstance(rule, checks.Real) else None
+    if meant:
+        yield "decimals are written with points", f"{key}={meant}"
+    if takes_numbers(key) and (meant := sequences.without_powers(value)) != value:
+        yield "powers of 10 are written as 1e-3", f"{key}={meant}"
+    if re.search(r"\sfor\s+\w+\s+in\s", value):
+        return
     if is_scalar and len(items) > 1 and all(re.fullmatch(r"[\w.+-]+", item) for item in items):
         yield "values are separated by commas", f"{key}={','.join(items)}"
     for problem, sweep in other_notations.corrections(value):
@@ -346,7 +386,7 @@ def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
     complete = re.sub(r",\s*(?=[,\])]|$)", "", value).lstrip(",")
     if complete != value:
         yield f"{key} has an empty value", f"{key}={complete}"
-    inside = re.fullmatch(r"choice\((.*)\)|\[(.*)\]", value, re.DOTALL)
+    inside = re.fullmatch(r"choice\((.*)\)|[\[{](.*)[\]}]", value, re.DOTALL)
     if inside and inside[1]:
         yield "choice takes numbers, texts and lists", f"{key}={inside[1]}"
     elif inside and inside[2] and "(" in value:

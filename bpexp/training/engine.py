@@ -75,8 +75,10 @@ class BatchState:
         run_indices: Index of each run in its batch, (L,). Runs that end are removed, so this is
             not always 0, 1, ..., L - 1.
         parameters: Weights and biases, (n_parameters, L).
-        optimizer_state: (n_state_values, n_parameters, L).
-        hyperparameters: Of the optimizer, (n_hyperparameters, L).
+        optimizer_state: (n_state_values, n_parameters, L), in the order of the fields of the
+            optimizer's ``state``; ``update.apply_update`` gives them their names.
+        hyperparameters: Of the optimizer, (n_hyperparameters, L), in the order of
+            ``update.hyperparameter_names``.
         lr: Learning rate before the schedule, (L,).
         weight_decay: (L,).
         stop_loss: A run converges at a loss up to this, (L,), or ``NO_THRESHOLD``.

@@ -101,7 +101,9 @@ def test_a_sweep_id_that_is_a_path_is_rejected():
 @pytest.mark.parametrize("name", ["0/a.npz", "runs"])
 def test_an_altered_file_or_metric_is_noticed_by_its_digest(name):
     tags = {"bpexp.result": "1", "bpexp.config": "{}"}
-    tags["bpexp.digests"] = record_digests.of_run(tags, {"a.npz": b"12"}, {"final_loss": 0.5})
+    tags["bpexp.digests"] = record_digests.as_tag(
+        record_digests.of_run(tags, {"a.npz": b"12"}, {"final_loss": 0.5})
+    )
     metrics = [MetricPoint("loss", 0.25, 1), MetricPoint("final_loss", 0.5, 0)]
     run = replace(RUN, tags=tags, metrics=metrics, artifacts={"a.npz": b"12"})
     file = spool.write(SWEEP, [run])

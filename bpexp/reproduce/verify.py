@@ -239,7 +239,8 @@ def _verify(
         except UnreadableRunError as error:
             yield Verdict(run, Finding.UNREADABLE, str(error))
         else:
-            key = identity.of_run(config, dataset), until
+            # ``config_of`` has compared it with the configuration and the data.
+            key = run.tags[run_tags.IDENTITY], until
             if key not in repeats:
                 repeats[key] = _Repeat(Job(len(repeats), run.name, config, dataset), until)
             repeats[key].checked.append(checked)

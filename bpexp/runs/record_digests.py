@@ -10,7 +10,7 @@ tags with the best run, the objective and the verdict.
 
 >>> from bpexp.runs import record_digests
 >>> tags = {"bpexp.identity": "a1", "bpexp.result": "53e8", "bpexp.outcome": "completed"}
->>> record_digests.parse(record_digests.of_run(tags, {"a.npz": b"1"}, {"final_loss": 0.5}))
+>>> record_digests.of_run(tags, {"a.npz": b"1"}, {"final_loss": 0.5})
 {'a.npz': '6c6f3f190bb6866b', 'metrics': '089cd9fc04f5124e', 'tags': '5e253af543acda87'}
 """
 
@@ -42,8 +42,8 @@ def of_run(
     files: Mapping[str, bytes],
     metrics: Mapping[str, float],
     dataset: Dataset | None = None,
-) -> str:
-    """The digests of a run as the value of the tag ``run_tags.DIGESTS``.
+) -> dict[str, str]:
+    """The digests of a run; ``as_tag`` makes them the value of the tag ``run_tags.DIGESTS``.
 
     Args:
         tags: The tags of the run.
@@ -52,15 +52,15 @@ def of_run(
         dataset: The data set of the run.
 
     Returns:
-        JSON: hexadecimal digits by the name of the file, for the metrics, the tags with the
-        settings, and the names of the columns of the data set.
+        Hexadecimal digits by the name of the file, for the metrics, the tags with the settings,
+        and the names of the columns of the data set.
     """
     digests = {name: of_file(tags, name, files[name]) for name in sorted(files)}
     digests[METRICS_KEY] = of_metrics(tags, metrics)
     digests[TAGS_KEY] = of_settings_tags(tags)
     if dataset is not None:
         digests[NAMES_KEY] = of_names(dataset)
-    return as_tag(digests)
+    return digests
 
 
 def as_tag(digests: Mapping[str, str]) -> str:

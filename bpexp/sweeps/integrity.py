@@ -23,7 +23,7 @@ from bpexp.runs.result import Outcome, TrainResult, Validation
 from bpexp.runs.run_tags import IDENTITY, RESULT
 from bpexp.sweeps import artifact_differences, metric_differences
 from bpexp.sweeps.job import Job
-from bpexp.sweeps.run_record import config_documents, config_params
+from bpexp.sweeps.run_record import config_document, config_params
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.ids import short
 from bpexp.tracking.logged_curves import Curves
@@ -199,7 +199,7 @@ def _is_of_job(document: bytes, job: Job) -> bool:
     Raises:
         UnreadableRunError: It is not a valid configuration.
     """
-    if document == config_documents(job.config)[1]:
+    if document == config_document(job.config):
         return True
     stored = config_in(document)
     return identity.of_run(stored, job.dataset) == identity.of_run(job.config, job.dataset)
@@ -322,7 +322,7 @@ def config_problem(run: StoredRun, config: TrainConfig, archive: Archive) -> str
     """How config.yaml contradicts the configuration of a run; "" if it agrees."""
     try:
         content = archive.file(run, "config.yaml")
-        if content == config_documents(config)[1]:
+        if content == config_document(config):
             return ""
         stored = config_in(content)
     except UnreadableRunError as error:

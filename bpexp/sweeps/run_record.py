@@ -92,7 +92,8 @@ class RunRecorder:
             )
         own = {"config.yaml": document, **result_artifacts(result, job.dataset)}
         tags[run_tags.OUTCOME] = result.outcome.value
-        tags[run_tags.DIGESTS] = record_digests.of_run(tags, own, result.metrics, job.dataset)
+        digests = record_digests.of_run(tags, own, result.metrics, job.dataset)
+        tags[run_tags.DIGESTS] = record_digests.as_tag(digests)
         return RunRecord(
             name=self.name or job.name,
             status="FINISHED",
@@ -133,20 +134,25 @@ def digests_of(job: Job, result: TrainResult, tags: Mapping[str, str]) -> Mappin
         result: Its result.
         tags: The tags of the run.
     """
-    files = {"config.yaml": config_documents(job.config)[1]}
+    files = {"config.yaml": config_document(job.config)}
     files |= result_artifacts(result, job.dataset)
-    return record_digests.parse(record_digests.of_run(tags, files, result.metrics, job.dataset))
+    return record_digests.of_run(tags, files, result.metrics, job.dataset)
 
 
 def config_documents(config: TrainConfig) -> tuple[dict[str, str], bytes]:
     """A configuration as MLflow parameters, and as a YAML document."""
     settings = _settings(config)
-    return _params(settings), b"".join(_setting_document(*setting) for setting in settings)
+    return _params(settings), _document(settings)
 
 
 def config_params(config: TrainConfig) -> dict[str, str]:
-    """A configuration as MLflow parameters, without its document, which takes longer."""
+    """A configuration as MLflow parameters."""
     return _params(_settings(config))
+
+
+def config_document(config: TrainConfig) -> bytes:
+    """A configuration as a YAML document, the content of config.yaml."""
+    return _document(_settings(config))
 
 
 _Setting = tuple[str, Any, str]
@@ -155,6 +161,10 @@ _Setting = tuple[str, Any, str]
 def _params(settings: Sequence[_Setting]) -> dict[str, str]:
     parts = [_setting_params(*setting) for setting in settings]
     return {key: text for part in parts for key, text in part.items()}
+
+
+def _document(settings: Sequence[_Setting]) -> bytes:
+    return b"".join(_setting_document(*setting) for setting in settings)
 
 
 def _settings(config: TrainConfig) -> list[_Setting]:

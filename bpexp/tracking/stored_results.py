@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 
@@ -89,7 +89,11 @@ def stored_config(run: StoredRun, archive: Archive) -> TrainConfig:
     Raises:
         UnreadableRunError: The configuration is invalid.
     """
-    return parse_train(_config_values(run, archive))
+    text = run.tags.get(run_tags.CONFIG)
+    if text:
+        return _parsed(text)
+    # It was too long for a tag.
+    return parse_train(artifact_files.mapping(archive.file(run, "config.yaml"), _CONFIG))
 
 
 @unreadable_run_errors()
@@ -102,18 +106,16 @@ def config_in(content: bytes) -> TrainConfig:
     return parse_train(artifact_files.mapping(content, "config.yaml"))
 
 
-def _config_values(run: StoredRun, archive: Archive) -> dict[str, Any]:
-    text = run.tags.get(run_tags.CONFIG)
-    if not text:
-        # It was too long for a tag.
-        return artifact_files.mapping(archive.file(run, "config.yaml"), _CONFIG)
+@lru_cache(maxsize=1)
+def _parsed(text: str) -> TrainConfig:
+    """The configuration in a tag; several checks of a run ask for it in turn."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{_CONFIG} is not valid JSON.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{_CONFIG} must be a mapping, got {brief(values)}.")
-    return values
+    return parse_train(values)
 
 
 @unreadable_run_errors()

@@ -127,11 +127,24 @@ def test_a_lost_plan_is_composed_again_if_its_digest_matches(inside, archive, sw
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "environment.json"])
-def test_an_altered_environment_is_not_shown(inside, sweep, name):
+def test_an_altered_environment_is_not_shown(inside, archive, sweep, name):
+    (first, second) = archive.search(FINISHED)
+    shown = {run: inside("show", run).stdout for run in (sweep.run_id, first.run_id)}
     edit(artifact(sweep, name))
-    done = inside("show", sweep.run_id)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"{name} of {sweep.label} was altered" in done.stderr
+    for run in [sweep.run_id] if name == "config.yaml" else shown:
+        done = inside("show", run)
+        assert done.returncode == 0
+        assert done.stderr.startswith(f"bpexp: Not shown: {name} of {sweep.label} was altered")
+        assert done.stderr.count("\n") == 1
+        # The other sections are shown.
+        lines = [line for line in shown[run].splitlines() if line not in done.stdout.splitlines()]
+        assert lines
+        said = ("configuration of", "  ") if name == "config.yaml" else "  "
+        assert all(line.startswith(said) for line in lines), lines
+    if name == "environment.json":
+        done = inside("compare", first.run_id, second.run_id)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"{name} of {sweep.label} was altered" in done.stderr
     # As the message advises.
     artifact(sweep, name).unlink()
     assert inside("show", sweep.run_id).returncode == 0

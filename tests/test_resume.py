@@ -727,7 +727,8 @@ def test_show_and_compare_print_packages_libraries_and_uncommitted_changes(insid
     assert "+line 100\n" not in shown
     for content in ("[]", "{", '{"packages": 1, "libraries": []}', '{"packages": {}}'):
         api.log_text(other, content, "environment.json")
-        done = inside("show", other, "--all")
+        assert "Not shown: environment.json" in inside("show", other, "--all").stderr
+        done = inside("compare", one, other)
         assert done.returncode == 2
         assert done.stderr == (
             f"bpexp: environment.json of run {other[:8]} must hold packages and libraries, "

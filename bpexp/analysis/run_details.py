@@ -7,7 +7,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -22,6 +23,7 @@ from bpexp.sweeps.sweep_integrity import checked_file
 from bpexp.tracking import artifact_files, run_tables
 from bpexp.tracking.archive import Archive
 from bpexp.tracking.reading import StoredRun
+from bpexp.tracking.retry import TrackingError
 
 _NOT_COMPARED = (
     run_tags.SWEEP,
@@ -47,30 +49,46 @@ class Environment:
         libraries: Version of each BLAS and OpenMP library.
         first_config: For a sweep, the configuration of its first run, by dotted key.
         diff: Output of ``git diff``: uncommitted changes.
+        problems: A sentence for each artifact that is malformed or was altered, and left out.
     """
 
     packages: Mapping[str, str]
     libraries: Mapping[str, str]
     first_config: Mapping[str, str]
     diff: str
+    problems: tuple[str, ...] = ()
 
 
 def read_environment(archive: Archive, run: StoredRun) -> Environment:
-    """The environment of a run.
-
-    Raises:
-        ConfigError: An artifact is malformed or was altered.
-    """
+    """The environment of a run, without the artifacts that are malformed or were altered."""
     # The files of the environment belong to the sweep, unless it was deleted.
     owner = (archive.get(run.parent) if run.parent else None) or run
-    packages, libraries = _parse_environment(
-        checked_file(owner, archive, "environment.json"), owner
-    )
-    config = checked_file(owner, archive, "config.yaml") if run.is_sweep else None
-    diff = checked_file(owner, archive, "git.diff") or b""
-    return Environment(
-        packages, libraries, _parse_config(config, owner), diff.decode(errors="replace")
-    )
+    packages: Mapping[str, str] = {}
+    libraries: Mapping[str, str] = {}
+    config: Mapping[str, str] = {}
+    diff, problems = b"", list[str]()
+    with _kept(problems):
+        content = checked_file(owner, archive, "environment.json")
+        packages, libraries = _parse_environment(content, owner)
+    if run.is_sweep:
+        with _kept(problems):
+            config = _parse_config(checked_file(owner, archive, "config.yaml"), owner)
+    with _kept(problems):
+        diff = checked_file(owner, archive, "git.diff") or b""
+    # Damaged digests are the problem of each file.
+    found = tuple(dict.fromkeys(problems))
+    return Environment(packages, libraries, config, diff.decode(errors="replace"), found)
+
+
+@contextmanager
+def _kept(problems: list[str]) -> Iterator[None]:
+    """Add the sentence of an error about an artifact to a list, and go on."""
+    try:
+        yield
+    except TrackingError:
+        raise
+    except ConfigError as error:
+        problems.append(str(error))
 
 
 def details(run: StoredRun, environment: Environment) -> dict[str, str]:

@@ -33,6 +33,8 @@ def main(arguments: Sequence[str]) -> None:
         table.add_column(run.short_id)
         archive = Archive(reader, store, run.experiment_id)
         details = run_details.read_environment(archive, run)
+        if details.problems:
+            raise ConfigError(details.problems[0])
         all_details.append(run_details.details(run, details))
     differences = run_details.differences(all_details)
     folded = [] if options.all else [key for key in differences if run_details.is_folded(key)]

@@ -1,5 +1,6 @@
 """``bpexp show``: print everything that is stored about one run or sweep."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,10 @@ DIFF_LINES = 100
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the configuration, metrics, environment, artifacts and note of a run."""
+    """Print the configuration, metrics, environment, artifacts and note of a run.
+
+    A file of the environment that was altered is named on standard error, and not shown.
+    """
     parser = store_parser("show", "Print everything that is stored about one run or sweep.")
     parser.add_argument(
         "run",
@@ -32,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     run, archive, shows_all = named.run, named.archive, options.all
     details = run_details.read_environment(archive, run)
     out = console()
-    out.print(f"{run.name}  {run.run_id}  {run.status}")
+    out.print("  ".join(filter(None, [run.name, run.run_id, run.status])))
     _print_values(out, run, details, shows_all=shows_all)
     out.print("\nartifacts", style="bold")
     for name, size in archive.files(run).items():
@@ -46,6 +50,8 @@ def main(arguments: Sequence[str]) -> None:
     note = run.tags.get("mlflow.note.content")
     if note:
         out.print(f"\n{note}")
+    for problem in details.problems:
+        print(f"bpexp: Not shown: {problem}", file=sys.stderr)
 
 
 def _print_values(out: Console, run: StoredRun, details: Environment, *, shows_all: bool) -> None:

@@ -1,4 +1,4 @@
-"""Tags and statuses of runs that were altered: no command uses the runs, and resume mends them."""
+"""Altered tags, statuses and times of runs: no command uses the runs, and resume mends them."""
 
 import re
 import sqlite3
@@ -172,20 +172,63 @@ def test_a_run_with_another_outcome_is_altered_for_commands_on_its_network(insid
 
 def test_files_are_not_blamed_for_damaged_digests_of_a_sweep(inside, sweep):
     set_tag(sweep, "bpexp.digests", "{}")
-    commands = [["show", sweep.run_id], ["resume", sweep.run_id], ["report", sweep.run_id]]
+    compare = ["compare", sweep.run_id, sweep.run_id]
+    commands = [compare, ["resume", sweep.run_id], ["report", sweep.run_id]]
     check_refused(inside, commands, "The tag bpexp.digests was altered")
+    done = inside("show", sweep.run_id)
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert "Not shown: " in done.stderr
+    assert "The tag bpexp.digests was altered" in done.stderr
 
 
-@pytest.mark.parametrize("status", ["FAILED", "RUNNING"])
-def test_a_finished_run_with_another_status_is_named(inside, sweep, run, status):
-    execute(f"UPDATE runs SET status = '{status}' WHERE 1", run.run_id)
-    said = f"it is {status}, but the run is completed"
+@pytest.mark.parametrize(
+    ("status", "said"), [("'FAILED'", "FAILED"), ("'RUNNING'", "RUNNING"), ("NULL", "empty")]
+)
+def test_a_finished_run_with_another_status_is_named(inside, sweep, run, status, said):
+    execute(f"UPDATE runs SET status = {status} WHERE 1", run.run_id)
+    said = f"it is {said}, but the run is completed"
     check_refused(inside, uses(sweep), said)
     check_refused(inside, [["predict", run.run_id, "rows.csv"]], said)
+    for arguments in ([sweep.run_id], [run.run_id], ["--all"]):
+        for command in ("verify", "reproduce"):
+            done = inside(command, *arguments)
+            assert (done.returncode, said in done.stdout) == (1, True), (command, arguments)
+    check_mended(inside, sweep, uses(sweep))
+
+
+def test_a_single_run_with_another_status_is_named_among_all(inside, a_store, tmp_path):
+    assert inside("lr=0.7", "epochs=4").returncode == 0
+    (run,) = open_archive(locate(None, tmp_path, {}), "bpexp").search()
+    execute("UPDATE runs SET status = 'KILLED' WHERE 1", run.run_id)
+    for command, state in (
+        ("verify", "match their digests"),
+        ("reproduce", "identical to the bit"),
+    ):
+        done = inside(command, "--all")
+        assert (done.returncode, done.stdout) == (
+            1,
+            f"altered: {run.label}: The status was altered: it is KILLED, but the run is "
+            f"completed.\n0 of 1 runs {state}, 1 altered.\n",
+        )
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("start_time", "NULL", "The start time was altered: it is empty"),
+        ("start_time", "99999999999999999", "The start time was altered: it is 99999999999999999"),
+        ("end_time", "'yesterday'", "The end time was altered: it is empty"),
+    ],
+)
+def test_a_run_without_a_time_is_not_used(inside, sweep, run, column, value, said):
+    execute(f"UPDATE runs SET {column} = {value} WHERE 1", run.run_id)
+    commands = [["export", run.run_id], ["predict", run.run_id, "rows.csv"], uses(sweep)[1]]
+    check_refused(inside, commands, said)
     for command in ("verify", "reproduce"):
         done = inside(command, sweep.run_id)
-        assert (done.returncode, said in done.stdout) == (1, True)
-    check_mended(inside, sweep, uses(sweep))
+        assert (done.returncode, said in done.stdout) == (1, True), command
+    assert inside("show", run.run_id).returncode == 0
+    check_mended(inside, sweep, [uses(sweep)[1]])
 
 
 @pytest.mark.parametrize(

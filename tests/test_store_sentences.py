@@ -67,6 +67,26 @@ def test_commands_say_that_a_sweep_is_deleted_and_how_to_restore_it(inside, swee
     assert inside("verify", sweep).stdout == "2 of 2 runs match their digests.\n"
 
 
+def test_the_latest_sweep_is_not_taken_if_only_its_parent_run_is_deleted(inside, sweep):
+    execute(f"UPDATE runs SET lifecycle_stage = 'deleted' WHERE run_uuid LIKE '{sweep}%'")
+    for command in ("show", "report", "verify"):
+        done = inside(command, "latest")
+        assert (done.returncode, done.stdout) == (2, ""), command
+        assert f"bpexp resume {sweep} --restore" in done.stderr, command
+
+
+def test_a_run_without_an_experiment_is_named(inside, sweep, tmp_path):
+    runs = open_archive(locate(None, tmp_path, {}), "bpexp").search()
+    run = next(run for run in runs if run.name == "seed=1")
+    execute("UPDATE runs SET experiment_id = NULL, name = NULL WHERE name = 'seed=1'")
+    for command in ("show", "verify", "explain", "export"):
+        done = inside(command, run.run_id)
+        assert (done.returncode, done.stdout) == (2, ""), command
+        assert done.stderr == (
+            f"bpexp: {run.short_id} is altered: it belongs to no experiment of this store.\n"
+        )
+
+
 @pytest.mark.parametrize(
     ("statement", "said"),
     [

@@ -191,4 +191,4 @@ def _problem_of_values(run: StoredRun, archive: Archive, *, has_params: bool) ->
             return problem
     # Without the tag, the configuration is in a file, which may be deleted.
     is_checked = has_params and run_tags.CONFIG in run.tags
-    return integrity.param_problem(run, archive) if is_checked else ""
+    return integrity.value_problem(run, archive) if is_checked else ""

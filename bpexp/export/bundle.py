@@ -204,7 +204,7 @@ def _pack(archive: Archive, runs: Sequence[StoredRun]) -> _Page:
                 if run.status == "FINISHED":
                     _check_intact(run, files, archive)
                     config = stored_config(run, archive)
-                    problems = integrity.param_problems(run, config)
+                    problems = integrity.value_problems(run, config)
                     integrity.refuse(run, next(iter(problems), ""))
                     finished.setdefault(config.data, run)
             members |= _members(run, files, curves)

@@ -62,7 +62,7 @@ def publish(
     network = trained.read(run, archive)
     inputs = pd.DataFrame(network.table(N_EXAMPLES))
     logged = _log(archive, run, network, inputs, onnx=onnx)
-    sentences = [f"{run.name}: {logged.uri}; {_verification(network)}."]
+    sentences = [f"{run.name or run.short_id}: {logged.uri}; {_verification(network)}."]
     if onnx:
         sentences.append("model.onnx: verified with onnxruntime.")
     served = logged.uri

@@ -34,7 +34,7 @@ def alterations(
     """
     expected = result_artifacts(result, job.dataset)
     found = [integrity.config_problem(run, job.config, archive)]
-    found += integrity.param_problems(run, job.config)
+    found += integrity.value_problems(run, job.config)
     if run.outcome != result.outcome:
         found.append(
             f"The outcome was altered: it is {run.outcome!r}, training gives {result.outcome}."

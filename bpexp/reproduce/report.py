@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 from bpexp.fields.checks import ConfigError
 from bpexp.render.wording import counted
@@ -16,9 +17,10 @@ from bpexp.reproduce.verify import (
     verify,
 )
 from bpexp.sweeps import sweep_integrity
+from bpexp.sweeps.integrity import status_problem
 from bpexp.sweeps.sweep_integrity import AlteredFileError
 from bpexp.tracking.archive import Archive
-from bpexp.tracking.reading import FINISHED, NO_PARTS, Query, StoredRun
+from bpexp.tracking.reading import FINISHED, NO_PARTS, UNFINISHED, Query, StoredRun
 
 MAX_LISTED = 20
 """Runs of each finding that are described; the others are only counted."""
@@ -33,10 +35,11 @@ def select_runs(archive: Archive, named: Sequence[StoredRun]) -> Iterator[tuple[
             experiment.
 
     Raises:
-        ConfigError: A run has not finished.
+        ConfigError: A run has not finished. One that has a result, but another status, is left
+            out, see ``_of_altered_status``.
     """
     for run in named:
-        if not run.is_sweep and run.status != "FINISHED":
+        if not run.is_sweep and run.status != "FINISHED" and not status_problem(run):
             raise ConfigError(f"RUN must have finished, got {run.label}, which is {run.status}.")
     search = partial(archive.reader.search, archive.experiment_id, parts=NO_PARTS)
     if not named:
@@ -44,9 +47,26 @@ def select_runs(archive: Archive, named: Sequence[StoredRun]) -> Iterator[tuple[
     seen: set[str] = set()
     for run in named:
         for child in search(replace(FINISHED, sweep=run.run_id)) if run.is_sweep else [run]:
-            if child.run_id not in seen:
+            if child.run_id not in seen and child.status == "FINISHED":
                 seen.add(child.run_id)
                 yield child.parent, child.run_id
+
+
+def _of_altered_status(archive: Archive, named: Sequence[StoredRun]) -> list[Verdict]:
+    """Verdicts on single runs that have a result, but not the status of a finished run.
+
+    Those of a sweep are part of the verdict on the sweep.
+
+    Args:
+        archive: The experiment.
+        named: As for ``select_runs``.
+    """
+    runs: Iterable[StoredRun] = named
+    if not named:
+        unfinished = archive.search(Query(statuses=UNFINISHED, are_sweeps=False), NO_PARTS)
+        runs = (run for run in unfinished if not run.parent)
+    problems = ((run, status_problem(run)) for run in runs if not run.is_sweep)
+    return [Verdict(run, Finding.ALTERED, problem) for run, problem in problems if problem]
 
 
 def reproduce(
@@ -87,10 +107,11 @@ def reproduce(
                 "checks its tables."
             )
     run_ids = list(select_runs(archive, named))
-    if not run_ids:
+    of_altered_status = _of_altered_status(archive, named)
+    if not run_ids and not of_altered_status:
         raise altered or ConfigError("There are no finished runs to reproduce.")
     verdicts = verify(archive, [run_id for _, run_id in run_ids], engine, n_jobs)
-    of_runs = _show_verdicts(verdicts, archive, show)
+    of_runs = _show_verdicts(chain(verdicts, of_altered_status), archive, show)
     of_sweeps = _show_verdicts(_check_sweeps(archive, named, run_ids), archive, show)
     of_sweeps.pop(Finding.UNTRACKED, 0)
     show(_summary(of_runs, "identical to the bit", of_sweeps))
@@ -115,7 +136,8 @@ def verify_stored(
     """
     run_ids = list(select_runs(archive, named))
     checked = check_stored(archive, [run_id for _, run_id in run_ids])
-    of_runs = _show_verdicts(checked, archive, show)
+    verdicts = chain(checked, _of_altered_status(archive, named))
+    of_runs = _show_verdicts(verdicts, archive, show)
     of_sweeps = _show_verdicts(_check_sweeps(archive, named, run_ids), archive, show)
     n_untracked = of_sweeps.pop(Finding.UNTRACKED, 0)
     if of_runs or of_sweeps:

@@ -51,6 +51,8 @@ TO_CHECK = Parts(
 """What the checks of this module need of each run, but for that of its parameters."""
 _ALWAYS_RECORDED = {"config.yaml", "losses.npz", "weights.npz"}
 """Files of which every finished run has a digest."""
+_LAST_TIME = 253_402_300_799_999
+"""The end of the year 9999 in milliseconds, the last time that Python and MLflow can show."""
 
 
 def artifact_problem(run: StoredRun, archive: Archive, job: Job | None = None) -> str:
@@ -92,7 +94,7 @@ def check_intact(run: StoredRun, archive: Archive) -> None:
     has_result = is_finished or run.outcome in set(Outcome)
     if not has_result:
         return
-    problem = status_problem(run) or artifact_problem(run, archive) or param_problem(run, archive)
+    problem = status_problem(run) or artifact_problem(run, archive) or value_problem(run, archive)
     if not problem:
         return
     try:
@@ -171,7 +173,8 @@ def status_problem(run: StoredRun) -> str:
     """A sentence if a run has a result, but not the status of a finished run; "" otherwise."""
     if run.status == "FINISHED" or run.outcome not in set(Outcome):
         return ""
-    return f"The status was altered: it is {run.status}, but the run is {run.outcome}."
+    status = run.status or "empty"
+    return f"The status was altered: it is {status}, but the run is {run.outcome}."
 
 
 def _numbers_problem(run: StoredRun, archive: Archive, job: Job | None) -> str:
@@ -217,8 +220,9 @@ def problems_by_digests(run: StoredRun, archive: Archive, curves: Curves) -> lis
     Most numbers are parsed and computed only if a digest differs. Files and metrics that have the
     digests of the record are those that the run was recorded with, unless somebody made new
     digests: metrics that are losses are compared with the losses, too, and the configuration among
-    the tags with the identity. The digests of the record do not cover the parameters, which are
-    compared with the configuration, and the logged curves, which are compared with the losses.
+    the tags with the identity. The digests of the record do not cover the times, the parameters,
+    which are compared with the configuration, and the logged curves, which are compared with the
+    losses.
 
     Raises:
         UnreadableRunError: The stored configuration is invalid, or its data are missing or have
@@ -228,7 +232,7 @@ def problems_by_digests(run: StoredRun, archive: Archive, curves: Curves) -> lis
     if files is None:
         problems = problems_by_recomputing(run, archive, curves)
         with suppress(UnreadableRunError):
-            problems += param_problems(run, config_of(run, archive)[0])
+            problems += value_problems(run, config_of(run, archive)[0])
         return problems
     config, _ = config_of(run, archive)
     validation = None
@@ -244,7 +248,7 @@ def problems_by_digests(run: StoredRun, archive: Archive, curves: Curves) -> lis
     if validation is not None:
         expected["lowest_validation_loss"] = float(np.fmin.reduce(validation.losses))
     return [
-        *param_problems(run, config),
+        *value_problems(run, config),
         *metric_differences.altered_metrics(run, expected),
         *metric_differences.curve_problems(run, losses, validation, curves),
     ]
@@ -326,14 +330,14 @@ def config_problem(run: StoredRun, config: TrainConfig, archive: Archive) -> str
             return ""
         stored = config_in(content)
     except UnreadableRunError as error:
-        return f"config.yaml of run {run.short_id} was altered: {error}"
+        return str(error)
     names = [f.name for f in fields(config) if getattr(stored, f.name) != getattr(config, f.name)]
     different = f"config.yaml was altered: it has another value of {', '.join(names)}."
     return different if names else ""
 
 
-def param_problem(run: StoredRun, archive: Archive) -> str:
-    """How a parameter of a run contradicts its stored configuration; "" if none does.
+def value_problem(run: StoredRun, archive: Archive) -> str:
+    """The first of the ``value_problems`` of a run; "" if it has none.
 
     Args:
         run: The run, with all its parameters.
@@ -342,17 +346,26 @@ def param_problem(run: StoredRun, archive: Archive) -> str:
     Raises:
         UnreadableRunError: The stored configuration is invalid.
     """
-    return next(iter(param_problems(run, stored_config(run, archive))), "")
+    return next(iter(value_problems(run, stored_config(run, archive))), "")
 
 
-def param_problems(run: StoredRun, config: TrainConfig) -> list[str]:
-    """How the parameters of a run, all of which were read, contradict its configuration."""
+def value_problems(run: StoredRun, config: TrainConfig) -> list[str]:
+    """What was altered of the values of a finished run that no digest covers.
+
+    These are its start, its end, and its parameters, all of which must have been read.
+    """
+    times = {"start": run.started, "end": run.ended}
+    found = [
+        f"The {name} time was altered: it is {time or 'empty or no number'}."
+        for name, time in times.items()
+        if not time or not 0 < time <= _LAST_TIME
+    ]
     expected = config_params(config)
     if expected.items() <= run.params.items():
-        return []
+        return found
     if not run.params:
-        return ["The parameters were deleted."]
-    return [
+        return [*found, "The parameters were deleted."]
+    return found + [
         f"The parameter {key} was altered: it is {run.params.get(key)!r}, but the configuration "
         f"has {value!r}."
         for key, value in expected.items()

@@ -268,7 +268,7 @@ def _checked(
     checks: list[_CheckedRun] = []
     used = (*_USED, run_tags.linked_sweep(sweep))
     for found in map_pages(partial(_check_page, used=used), archive, run_ids):
-        run, names, problem = found.run, found.names, found.param_problem
+        run, names, problem = found.run, found.names, found.value_problem
         job = jobs[run.tags[IDENTITY]][0]
         if not found.is_as_recorded:
             problem = integrity.artifact_problem(run, archive, job) or problem
@@ -285,13 +285,13 @@ class _PageRun(NamedTuple):
         run: The run.
         is_as_recorded: Whether its files and metrics are those that it was recorded with.
         names: The digest of the names of its data.
-        param_problem: How a parameter contradicts its configuration; "" if none does.
+        value_problem: How a time or a parameter was altered; "" if none was.
     """
 
     run: StoredRun
     is_as_recorded: bool
     names: str
-    param_problem: str
+    value_problem: str
 
 
 def _check_page(archive: Archive, run_ids: Sequence[str], used: Collection[str]) -> list[_PageRun]:
@@ -310,7 +310,7 @@ def _check_one(run: StoredRun, archive: Archive, used: Collection[str]) -> _Page
     is_as_recorded = integrity.is_as_recorded(run, archive)
     problem = ""
     with suppress(UnreadableRunError):
-        problem = integrity.param_problem(run, archive)
+        problem = integrity.value_problem(run, archive)
     short = _with_tags(run, used) if is_as_recorded else replace(run, params={})
     return _PageRun(short, is_as_recorded, names, problem)
 

@@ -109,7 +109,7 @@ class ClientReader:
         runs = (
             _with_parts(run, parts)
             for run in self._search_pages(experiment_id, query, clauses, limit)
-            if not (query.statuses and run.info.status not in query.statuses)
+            if not (query.statuses and (run.info.status or "") not in query.statuses)
             if query.are_sweeps in (None, run_tags.are_of_sweep(run.data.tags))
         )
         return islice(runs, limit)
@@ -175,7 +175,7 @@ def _with_parts(run: Run, parts: Parts) -> StoredRun:
     return StoredRun(
         run.info.run_id,
         run.info.run_name or "",
-        run.info.status,
+        run.info.status or "",
         str(run.info.experiment_id),
         run.info.start_time or 0,
         run.info.end_time,

@@ -1,7 +1,7 @@
 """Finds the run that a user names: by its id, the start of its id, its name, or ``latest``."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from bpexp.fields.checks import ConfigError
@@ -112,6 +112,10 @@ def find(reader: RunReader, experiment: str, wanted: str, *, is_sweep: bool = Fa
     if _ID.fullmatch(wanted):
         for run in reader.get([wanted]):
             name = _name_of(run.experiment_id, experiments)
+            if not name and run.experiment_id not in _deleted_ids(reader):
+                raise ConfigError(
+                    f"{run.label} is altered: it belongs to no experiment of this store."
+                )
             if not name or _is_deleted(reader, run):
                 raise _deleted_error(run, is_of_experiment=not name)
             return FoundRun(name, run)
@@ -132,13 +136,18 @@ def _check_not_deleted(reader: RunReader, wanted: str) -> None:
     """Raise ConfigError if a name, or the beginning of an id, is that of a deleted run."""
     if not wanted:
         return
-    deleted = reader.experiments(are_deleted=True).values()
+    deleted = _deleted_ids(reader)
     for found_id in [*reader.experiments().values(), *deleted]:
         stages = (True, False) if found_id in deleted else (True,)
         for are_deleted in stages:
             for run in reader.search(found_id, Query(are_deleted=are_deleted), NO_PARTS):
                 if run.name == wanted or run.run_id.startswith(wanted):
                     raise _deleted_error(run, is_of_experiment=found_id in deleted)
+
+
+def _deleted_ids(reader: RunReader) -> Collection[str]:
+    """The ids of the deleted experiments."""
+    return reader.experiments(are_deleted=True).values()
 
 
 def _is_deleted(reader: RunReader, run: StoredRun) -> bool:
@@ -178,7 +187,12 @@ def _latest(reader: RunReader, experiment: str, *, is_sweep: bool) -> StoredRun:
     if run is None:
         kind = "sweep" if is_sweep else "run"
         raise ConfigError(f"The experiment {experiment!r} has no {kind} yet.")
-    return with_id(reader, run.parent) if run.parent else run
+    if not run.parent:
+        return run
+    sweep = with_id(reader, run.parent)
+    if _is_deleted(reader, sweep):
+        raise _deleted_error(sweep, is_of_experiment=False)
+    return sweep
 
 
 def _find_elsewhere(

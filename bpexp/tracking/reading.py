@@ -32,9 +32,9 @@ class StoredRun:
     Attributes:
         run_id: MLflow's id of the run.
         name: The name.
-        status: MLflow's status, such as FINISHED.
+        status: MLflow's status, such as FINISHED; "" if somebody deleted it.
         experiment_id: MLflow's id of the experiment.
-        started: Start in milliseconds since the Unix epoch.
+        started: Start in milliseconds since the Unix epoch; 0 if somebody deleted it.
         ended: End in milliseconds since the Unix epoch; None for a run that has not ended.
         artifact_uri: Where its artifacts are.
         params: Parameters by key.
@@ -72,8 +72,8 @@ class StoredRun:
 
     @property
     def label(self) -> str:
-        """The name and the first digits of the id, for messages."""
-        return f"{self.name} ({self.short_id})"
+        """The name, if it has one, and the first digits of the id, for messages."""
+        return f"{self.name} ({self.short_id})" if self.name else self.short_id
 
     @property
     def short_id(self) -> str:
@@ -81,8 +81,8 @@ class StoredRun:
         return short(self.run_id)
 
 
-UNFINISHED = ("RUNNING", "SCHEDULED", "FAILED", "KILLED")
-"""MLflow's statuses but FINISHED."""
+UNFINISHED = ("RUNNING", "SCHEDULED", "FAILED", "KILLED", "")
+"""All statuses but FINISHED."""
 
 
 SWEEP_SIGNS = (

@@ -111,13 +111,18 @@ def runs(connection: Connection, ids: Sequence[str], parts: Parts) -> list[Store
     data = _data(connection, ids) if parts.data else {}
     return [
         StoredRun(
-            run_id, row[1] or "", row[2], str(row[3]), row[4] or 0, row[5], row[6] or "",
-            params.get(run_id, {}), tags.get(run_id, {}), metrics.get(run_id, {}),
-            data.get(run_id),
+            run_id, row[1] or "", row[2] or "", "" if row[3] is None else str(row[3]),
+            _time(row[4]) or 0, _time(row[5]), row[6] or "", params.get(run_id, {}),
+            tags.get(run_id, {}), metrics.get(run_id, {}), data.get(run_id),
         )
         for run_id in ids
         if (row := rows.get(run_id)) is not None
     ]  # fmt: skip
+
+
+def _time(value: object) -> int | None:
+    """A time; None for text, which SQLite allows."""
+    return value if isinstance(value, int) else None
 
 
 def history(connection: Connection, ids: Sequence[str], metric: str) -> dict[str, list[Point]]:
@@ -143,7 +148,7 @@ def _conditions(query: Query) -> tuple[str, dict[str, Any]]:
     conditions = ["experiment_id = :experiment", f"lifecycle_stage = '{stage}'"]
     values: dict[str, Any] = {}
     if query.statuses:
-        conditions.append("status IN :statuses")
+        conditions.append("COALESCE(status, '') IN :statuses")
         values["statuses"] = list(query.statuses)
     for number, (key, value) in enumerate(query.tags.items()):
         conditions.append(_tagged(f"key = :key{number} AND value = :value{number}"))

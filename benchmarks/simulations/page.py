@@ -26,6 +26,13 @@ from bpexp.render.wording import listed
 LEAST_COVERAGE = 0.93
 """Coverage below which an interval of 95% is not to be printed."""
 
+_DESIGNS = ("loss, paired", "loss, unpaired", "epochs, 30% censored, paired",
+            "epochs, 30% censored, unpaired")  # fmt: skip
+_COLORS = dict(zip(_DESIGNS, ("#2a78b5", "#e07b00", "#2e9e4f", "#a03cb0"), strict=True))
+_LINES = dict(zip(_DESIGNS, ("-", "-", ":", ":"), strict=True))
+_MARKERS = {"2 groups": "o", "4 groups": "s", "6 groups": "^", "20 groups": "D"}
+"""How the false positives of a row are drawn: by the values and by the number of groups."""
+
 INTRODUCTION = """# Do the statistics hold?
 
 `python -m benchmarks.statistics` simulates the [statistics](explanation/statistics.md) of reports
@@ -220,9 +227,15 @@ def plot(results: Mapping[str, Any]) -> Figure:
     """The false positives and the coverage by the number of replicates."""
     figure = Figure(figsize=(11.0, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for shares in results["errors"]["rows"].values():
-        left.plot(N_REPLICATES, [100 * share for share in shares], "o-", color="#2a78b5", alpha=0.5)
+    for name, shares in results["errors"]["rows"].items():
+        (design, groups), impossible = name.rsplit(", ", 1), IMPOSSIBLE["errors"][name]
+        # What is 0 for any data shows nothing.
+        known = [math.nan if no else 100 * s for s, no in zip(shares, impossible, strict=True)]
+        style = f"{_MARKERS[groups]}{_LINES[design]}"
+        label = name.replace(", 30% censored", "")
+        left.plot(N_REPLICATES, known, style, color=_COLORS[design], ms=4, lw=1.0, label=label)
     left.axhline(5.0, color="black", linestyle="--")
+    left.legend(fontsize=6, loc="upper left", frameon=False, ncols=2)
     left.set(title="False positives of equal groups", ylabel="% of reports", ylim=(0.0, 12.0))
     markers = itertools.cycle("os^")
     for name, shares in results["coverage"]["rows"].items():
@@ -230,9 +243,10 @@ def plot(results: Mapping[str, Any]) -> Figure:
         right.plot(N_REPLICATES, known, f"{next(markers)}-", ms=4, lw=1.0, label=name)
     right.axhline(100 * LEAST_COVERAGE, color="black", linestyle="--")
     right.set(title="Intervals that contain the true value", ylabel="%", ylim=(85.0, 101.0))
-    figure.legend(fontsize=7, loc="outside right upper", frameon=False)
+    handles, labels = right.get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=7, loc="outside right upper", frameon=False)
     for axes in (left, right):
-        axes.set(xscale="log", xlabel="replicates per group")
+        axes.set(xscale="log", xlabel="replicates per group", xlim=(2.8, 21.5))
         axes.set_xticks(N_REPLICATES, [str(n) for n in N_REPLICATES], minor=False)
         axes.minorticks_off()
     return figure

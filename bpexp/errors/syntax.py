@@ -33,6 +33,7 @@ from bpexp.sweeps.grid.sub_sweeps import BRACKETS
 MAX_LENGTH = 10_000
 """Maximum length of an argument for which corrections are tried."""
 SYNTAX_RULE = "settings are written key=value without spaces"
+_COMPREHENSION = re.compile(r"\sfor\s+\w+\s+in\s")
 _LISTS = (
     "use a list (1,2), choice(1,2), range(first,end,step), linspace(first,last,number) or "
     "logspace(-3,0,number), and with search=tpe interval(low,high) or tag(log,interval(low,high))"
@@ -262,7 +263,7 @@ def _settings_with_separators(text: str) -> str | None:
 
 def _unknown_function(key: str, value: str) -> str | None:
     """Explain a function that gives no numbers."""
-    if re.search(r"\sfor\s+\w+\s+in\s", value):
+    if _COMPREHENSION.search(value):
         return f"{value} is a Python expression, which is not evaluated for {key}; {_LISTS}"
     function = re.fullmatch(r"([A-Za-z_]\w*)\(.*\)", value, re.DOTALL)
     if function is None or function[1] in SPACES or not takes_numbers(key):
@@ -359,7 +360,7 @@ def _corrections(key: str, value: str) -> Iterator[tuple[str, str]]:
         yield "decimals are written with points", f"{key}={meant}"
     if takes_numbers(key) and (meant := sequences.without_powers(value)) != value:
         yield "powers of 10 are written as 1e-3", f"{key}={meant}"
-    if re.search(r"\sfor\s+\w+\s+in\s", value):
+    if _COMPREHENSION.search(value):
         return
     if is_scalar and len(items) > 1 and all(re.fullmatch(r"[\w.+-]+", item) for item in items):
         yield "values are separated by commas", f"{key}={','.join(items)}"

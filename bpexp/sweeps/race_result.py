@@ -194,10 +194,10 @@ class RaceResult:
     def progress(self) -> str:
         """The last block in a sentence."""
         leader, objective = self.leader, self.objective
+        verb = "races" if self.n_racing == 1 else "race"
         if not self.has_values:
             seeds = counted(self.n_seeds, "seed")
             racing = counted(self.n_racing, "combination")
-            verb = "races" if self.n_racing == 1 else "race"
             return f"{seeds}: {racing} {verb}, {self._no_values} yet"
         name = f" with {leader.job.combination_name}" if leader.job.combination_name else ""
         stopped = [
@@ -205,7 +205,6 @@ class RaceResult:
             for one in self.combinations
             if not one.is_racing and one.n_seeds == self.n_seeds
         ]
-        verb = "races" if self.n_racing == 1 else "race"
         race = f"{self.n_racing} of {len(self.combinations)} combinations {verb}"
         best = f"{objective.superlative} {objective.center_label}"
         center = leader.center.value

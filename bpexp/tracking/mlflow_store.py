@@ -36,9 +36,11 @@ def open_client(store: Store) -> MlflowClient:
         uri, poolclass=sqlalchemy.pool.NullPool, isolation_level="AUTOCOMMIT"
     )
     with engine.connect() as connection:
-        if connection.dialect.name == "postgresql" and not _is_complete(connection):
+        revision = _revision(connection)
+        if connection.dialect.name == "postgresql" and not _is_complete(connection, revision):
             _wait_for_creation(connection)
-        _check_revision(_revision(connection), store)
+            revision = _revision(connection)
+        _check_revision(revision, store)
         return _connected(uri)
 
 
@@ -58,9 +60,9 @@ def _revision(connection: sqlalchemy.Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def _is_complete(connection: sqlalchemy.Connection) -> bool:
+def _is_complete(connection: sqlalchemy.Connection, revision: str | None) -> bool:
     """Whether a database has all tables of the installed MLflow, and its default experiment."""
-    if _revision(connection) != mlflow_internals.latest_revision():
+    if revision != mlflow_internals.latest_revision():
         return False
     return connection.scalar(sqlalchemy.text("SELECT 1 FROM experiments LIMIT 1")) is not None
 
